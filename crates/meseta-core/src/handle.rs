@@ -1,0 +1,69 @@
+//! One request, top to bottom. Each verb is the file of that name in `stages/`, and the only retry loop is here.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use http::{Request, Response, StatusCode};
+use hyper::body::Incoming;
+
+use crate::endpoint::Endpoint;
+use crate::error::Error;
+use crate::models;
+use crate::respond;
+use crate::serve::Worker;
+use crate::stages::choose::choose;
+use crate::stages::identify::identify;
+use crate::stages::pick::pick;
+use crate::stages::read::read;
+use crate::stages::relay::{Body, relay};
+use crate::stages::send::{Answer, send};
+use crate::stages::translate::translate;
+use crate::trip::Trip;
+
+pub(crate) async fn handle(
+    worker: Rc<Worker>,
+    listener: Arc<str>,
+    request: Request<Incoming>,
+) -> Response<Body> {
+    let snapshot = worker.shared.snapshot.load_full();
+    let mut trip = Trip::begin(worker, snapshot, listener, request.method().clone(), request.uri().path());
+    match travel(&mut trip, request).await {
+        // `settle` and `record` follow when the trip is dropped: with the answer's last byte, or when the client leaves.
+        Ok(Outbound::Answer(answer)) => relay(trip, answer),
+        Ok(Outbound::Own(status, document)) => respond::json(trip, status, document),
+        Err(error) => respond::failure(trip, &error),
+    }
+}
+
+/// What goes back: a target's answer, or a document of our own.
+enum Outbound {
+    Answer(Answer),
+    Own(StatusCode, Vec<u8>),
+}
+
+async fn travel(trip: &mut Trip, request: Request<Incoming>) -> Result<Outbound, Error> {
+    let snapshot = trip.snapshot.clone();
+    let endpoint = Endpoint::find(request.method(), request.uri().path())?;
+    if let Endpoint::Health | Endpoint::Ready = endpoint {
+        trip.recorded = false;
+        let (status, document) = models::health(&endpoint, trip);
+        return Ok(Outbound::Own(status, document));
+    }
+    let listener = trip.listener(&snapshot)?;
+    let caller = identify(trip, listener, request.headers())?;
+    let call = match endpoint {
+        Endpoint::Call(call) => call,
+        Endpoint::Model(id) => return Ok(Outbound::Own(StatusCode::OK, models::one(&snapshot, id)?)),
+        _ => return Ok(Outbound::Own(StatusCode::OK, models::list(&snapshot))),
+    };
+    let ask = read(trip, listener, caller, call, request).await?;
+    let mut plan = choose(trip, &ask)?;
+    loop {
+        let choice = pick(trip, &mut plan)?;
+        let wire = translate(trip, &ask, &choice);
+        match send(trip, choice, wire).await {
+            Ok(answer) => return Ok(Outbound::Answer(answer)),
+            Err(error) => plan.spend(error)?,
+        }
+    }
+}

@@ -1,0 +1,22 @@
+//! The data plane: it accepts, checks, routes, forwards and relays every request, and writes the append-only log.
+//!
+//! It knows nothing of Python, YAML or the environment. What it does is decided by one resolved [`snapshot`], which
+//! can be swapped whole while requests are in flight. Read [`handle`] first: one request on one screen.
+#![forbid(unsafe_code)]
+
+pub mod error;
+pub mod log;
+pub mod plane;
+pub mod snapshot;
+pub mod stages;
+
+mod endpoint;
+mod handle;
+mod models;
+mod respond;
+mod serve;
+mod trip;
+mod upstream;
+
+pub use error::Code;
+pub use plane::{Plane, StartError};

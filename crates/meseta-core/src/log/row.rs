@@ -1,0 +1,121 @@
+//! What a row holds, as the worker hands it over: references and numbers, turned into text by the writer.
+
+use std::cell::Cell;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use http::Method;
+use meseta_wire::usage::Usage;
+
+use crate::error::Code;
+use crate::snapshot::Target;
+use crate::stages::Stage;
+
+/// A request's name and the log's primary key in one: milliseconds since 1970 (42 bits), worker (6), sequence (15).
+/// Rows so arrive in the order of the key, and no second index is needed to find one by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct RequestId(pub i64);
+
+impl RequestId {
+    /// `req_` and sixteen hex digits.
+    pub fn text(self) -> String {
+        format!("req_{:016x}", self.0)
+    }
+}
+
+/// Makes ids on one worker, without asking the others.
+pub(crate) struct Ids {
+    worker: i64,
+    last: Cell<i64>,
+    sequence: Cell<i64>,
+}
+
+impl Ids {
+    pub fn new(worker: usize) -> Ids {
+        Ids { worker: (worker as i64) & 0x3f, last: Cell::new(0), sequence: Cell::new(0) }
+    }
+
+    pub fn next(&self) -> RequestId {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let now = i64::try_from(since.as_millis()).unwrap_or(0);
+        // A clock that is set back must not repeat an id: time stands still here until it has caught up.
+        let mut time = now.max(self.last.get());
+        let mut sequence = if time == self.last.get() { self.sequence.get() + 1 } else { 0 };
+        if sequence > 0x7fff {
+            time += 1;
+            sequence = 0;
+        }
+        self.last.set(time);
+        self.sequence.set(sequence);
+        RequestId((time & 0x3ff_ffff_ffff) << 21 | self.worker << 15 | sequence)
+    }
+}
+
+pub(crate) struct Row {
+    pub request: RequestRow,
+    pub attempts: Vec<AttemptRow>,
+}
+
+pub(crate) struct RequestRow {
+    pub id: RequestId,
+    pub ended_us: i64,
+    pub duration_us: u32,
+    pub listener: Arc<str>,
+    pub method: Method,
+    pub path: String,
+    pub model_requested: Option<String>,
+    pub model: Option<String>,
+    pub target: Option<Arc<Target>>,
+    pub stream: bool,
+    pub status: u16,
+    pub code: Option<Code>,
+    pub first_byte_us: Option<u32>,
+    pub request_bytes: u64,
+    pub response_bytes: u64,
+    pub chunks: u64,
+    pub usage: Option<Usage>,
+    pub session: Option<String>,
+    pub run: Option<String>,
+    pub tags: Option<String>,
+    pub trace: Option<String>,
+    pub stages: Vec<(Stage, u32)>,
+    pub snapshot: Arc<str>,
+}
+
+pub(crate) struct AttemptRow {
+    pub target: Arc<Target>,
+    pub model: String,
+    pub started_us: u32,
+    pub connected_us: Option<u32>,
+    pub first_byte_us: Option<u32>,
+    pub ended_us: Option<u32>,
+    pub status: Option<u16>,
+    pub code: Option<Code>,
+    pub request_bytes: u64,
+    pub response_bytes: u64,
+}
+
+impl AttemptRow {
+    /// Whether the provider may have worked for us, so that an answer without usage is a gap in the accounts.
+    pub fn may_have_cost(&self) -> bool {
+        let unsent = matches!(
+            self.code,
+            Some(Code::UpstreamConnectFailed | Code::UpstreamConnectTimeout | Code::UpstreamTlsFailed)
+        );
+        !unsent && self.status.is_none_or(|status| status < 400)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_rise_and_never_repeat() {
+        let ids = Ids::new(5);
+        let made: Vec<i64> = (0..100_000).map(|_| ids.next().0).collect();
+        assert!(made.windows(2).all(|pair| pair[0] < pair[1]));
+        assert!(made.iter().all(|id| (id >> 15) & 0x3f == 5));
+        assert_eq!(RequestId(255).text(), "req_00000000000000ff");
+    }
+}

@@ -1,0 +1,121 @@
+//! The tables. A change of them raises VERSION and says how an older file becomes a newer one.
+
+use rusqlite::Connection;
+
+const VERSION: i64 = 1;
+
+const TABLES: &str = "
+CREATE TABLE requests (
+    id              INTEGER PRIMARY KEY,
+    started_us      INTEGER NOT NULL,
+    listener        TEXT NOT NULL,
+    method          TEXT NOT NULL,
+    path            TEXT NOT NULL,
+    model_requested TEXT,
+    model           TEXT,
+    provider        TEXT,
+    target          TEXT,
+    stream          INTEGER NOT NULL,
+    status          INTEGER NOT NULL,
+    code            TEXT,
+    blame           TEXT,
+    attempts        INTEGER NOT NULL,
+    duration_us     INTEGER NOT NULL,
+    first_byte_us   INTEGER,
+    request_bytes   INTEGER NOT NULL,
+    response_bytes  INTEGER NOT NULL,
+    chunks          INTEGER NOT NULL,
+    input_tokens    INTEGER,
+    cached_tokens   INTEGER,
+    output_tokens   INTEGER,
+    reasoning_tokens INTEGER,
+    usage_source    TEXT,
+    session         TEXT,
+    run             TEXT,
+    tags            TEXT,
+    trace_id        TEXT,
+    stages          TEXT NOT NULL,
+    snapshot        TEXT NOT NULL
+);
+CREATE INDEX requests_session ON requests (session) WHERE session IS NOT NULL;
+CREATE TABLE attempts (
+    request_id      INTEGER NOT NULL,
+    number          INTEGER NOT NULL,
+    target          TEXT NOT NULL,
+    provider        TEXT NOT NULL,
+    model           TEXT NOT NULL,
+    started_us      INTEGER NOT NULL,
+    connect_us      INTEGER,
+    first_byte_us   INTEGER,
+    duration_us     INTEGER,
+    status          INTEGER,
+    code            TEXT,
+    request_bytes   INTEGER NOT NULL,
+    response_bytes  INTEGER NOT NULL,
+    PRIMARY KEY (request_id, number)
+) WITHOUT ROWID;
+CREATE TABLE rollups (
+    hour             INTEGER NOT NULL,
+    listener         TEXT NOT NULL,
+    provider         TEXT NOT NULL,
+    model            TEXT NOT NULL,
+    requests         INTEGER NOT NULL,
+    errors           INTEGER NOT NULL,
+    usage_missing    INTEGER NOT NULL,
+    input_tokens     INTEGER NOT NULL,
+    cached_tokens    INTEGER NOT NULL,
+    output_tokens    INTEGER NOT NULL,
+    reasoning_tokens INTEGER NOT NULL,
+    duration_us      INTEGER NOT NULL,
+    request_bytes    INTEGER NOT NULL,
+    response_bytes   INTEGER NOT NULL,
+    PRIMARY KEY (hour, listener, provider, model)
+) WITHOUT ROWID;
+";
+
+pub(super) const INSERT_REQUEST: &str = "
+INSERT INTO requests (id, started_us, listener, method, path, model_requested, model, provider, target, stream, status,
+    code, blame, attempts, duration_us, first_byte_us, request_bytes, response_bytes, chunks, input_tokens,
+    cached_tokens, output_tokens, reasoning_tokens, usage_source, session, run, tags, trace_id, stages, snapshot)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24,
+    ?25, ?26, ?27, ?28, ?29, ?30)";
+
+pub(super) const INSERT_ATTEMPT: &str = "
+INSERT INTO attempts (request_id, number, target, provider, model, started_us, connect_us, first_byte_us, duration_us,
+    status, code, request_bytes, response_bytes)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)";
+
+pub(super) const UPSERT_ROLLUP: &str = "
+INSERT INTO rollups VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)
+ON CONFLICT DO UPDATE SET requests = requests + excluded.requests, errors = errors + excluded.errors,
+    usage_missing = usage_missing + excluded.usage_missing,
+    input_tokens = input_tokens + excluded.input_tokens, cached_tokens = cached_tokens + excluded.cached_tokens,
+    output_tokens = output_tokens + excluded.output_tokens,
+    reasoning_tokens = reasoning_tokens + excluded.reasoning_tokens,
+    duration_us = duration_us + excluded.duration_us, request_bytes = request_bytes + excluded.request_bytes,
+    response_bytes = response_bytes + excluded.response_bytes";
+
+/// Opens the file for writing, with the tables in it.
+pub(super) fn open(path: &str) -> Result<Connection, rusqlite::Error> {
+    let connection = Connection::open(path)?;
+    connection.busy_timeout(std::time::Duration::from_secs(5))?;
+    connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    // A killed process loses nothing committed; only a machine that loses its power may lose the last commits.
+    connection.pragma_update(None, "synchronous", "NORMAL")?;
+    connection.pragma_update(None, "cache_size", -2048)?;
+    let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    match version {
+        0 => {
+            connection.execute_batch(&format!("BEGIN; {TABLES} PRAGMA user_version = {VERSION}; COMMIT;"))?;
+        }
+        VERSION => {}
+        newer => {
+            return Err(rusqlite::Error::SqliteFailure(
+                rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_MISMATCH),
+                Some(format!("its tables are of version {newer}, this Meseta writes version {VERSION}")),
+            ));
+        }
+    }
+    Ok(connection)
+}

@@ -1,0 +1,359 @@
+//! The handle: start, swap, stop, stats. Everything that the control plane can do to a plane that serves.
+
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use arc_swap::{ArcSwap, ArcSwapOption};
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::{mpsc, watch};
+use tokio::task::LocalSet;
+use tokio_rustls::rustls::ServerConfig;
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+
+use crate::log::{Ids, LogError, LogStats, Writer};
+use crate::serve::{Accepted, Counters, Desk, Door, Phase, Shared, Worker, accept, bind, work};
+use crate::snapshot::{Listener, ListenerTls, Snapshot, SnapshotError};
+use crate::upstream::{ClientTls, Pool};
+
+/// Why a plane did not start, or did not take a snapshot. After a refused swap everything is as it was.
+#[derive(Debug)]
+pub enum StartError {
+    Snapshot(SnapshotError),
+    Bind(String),
+    Log(LogError),
+}
+
+impl std::fmt::Display for StartError {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            StartError::Snapshot(error) => error.fmt(formatter),
+            StartError::Bind(message) => formatter.write_str(message),
+            StartError::Log(error) => error.fmt(formatter),
+        }
+    }
+}
+
+impl std::error::Error for StartError {}
+
+impl From<SnapshotError> for StartError {
+    fn from(error: SnapshotError) -> StartError {
+        StartError::Snapshot(error)
+    }
+}
+
+/// What a running plane says of itself.
+#[derive(Debug)]
+pub struct Stats {
+    pub snapshot: String,
+    pub listeners: Vec<ListenerStats>,
+    pub requests: u64,
+    pub in_flight: usize,
+    pub errors: u64,
+    pub connections: usize,
+    pub refused_connections: u64,
+    pub panics: u64,
+    pub log: LogStats,
+}
+
+#[derive(Debug)]
+pub struct ListenerStats {
+    pub name: String,
+    pub address: SocketAddr,
+    pub tls: bool,
+    pub connections: usize,
+}
+
+pub struct Plane {
+    shared: Arc<Shared>,
+    phase: watch::Sender<Phase>,
+    desks: Vec<Desk>,
+    /// Taken once, by `stop`.
+    threads: Mutex<Option<Threads>>,
+    /// Held through a swap, so that two of them cannot mix.
+    sockets: Mutex<Vec<Socket>>,
+    log: Mutex<Option<Writer>>,
+}
+
+struct Threads {
+    acceptor: Runtime,
+    workers: Vec<JoinHandle<()>>,
+}
+
+/// A listening socket that is being served.
+struct Socket {
+    /// As the document says it: port 0 stays 0 here.
+    asked: SocketAddr,
+    bound: SocketAddr,
+    door: Arc<Door>,
+    closing: watch::Sender<bool>,
+}
+
+impl Plane {
+    /// Starts serving: when this returns, every listener is open.
+    pub fn start(document: &str, workers: usize) -> Result<Plane, StartError> {
+        let snapshot = Snapshot::parse(document)?;
+        let tls = Arc::new(OnceLock::new());
+        prepare_client_tls(&tls, &snapshot)?;
+        let opened = open_sockets(&snapshot.listeners, &[])?;
+        let log = snapshot.log.as_ref().map(Writer::start).transpose().map_err(StartError::Log)?;
+        let shared = Arc::new(Shared {
+            snapshot: ArcSwap::from_pointee(snapshot),
+            counters: Counters::default(),
+            tls,
+            draining: AtomicBool::new(false),
+        });
+        let (phase, _) = watch::channel(Phase::Serving);
+        let mut desks = Vec::new();
+        let mut threads = Vec::new();
+        for number in 0..workers.max(1) {
+            let (inbox, accepted) = mpsc::unbounded_channel();
+            let connections = Arc::new(AtomicUsize::new(0));
+            let desk = Desk { inbox, connections };
+            threads.push(spawn_worker(number, &desk, accepted, &shared, log.as_ref(), &phase)?);
+            desks.push(desk);
+        }
+        let acceptor = Builder::new_multi_thread()
+            .worker_threads(1)
+            .thread_name("meseta-accept")
+            .enable_all()
+            .build()
+            .map_err(|error| StartError::Bind(format!("The accepting thread cannot start ({error}).")))?;
+        let plane = Plane {
+            shared,
+            phase,
+            desks,
+            threads: Mutex::new(Some(Threads { acceptor, workers: threads })),
+            sockets: Mutex::new(Vec::new()),
+            log: Mutex::new(log),
+        };
+        plane.serve(opened)?;
+        Ok(plane)
+    }
+
+    /// Exchanges the snapshot, whole or not at all. Requests in flight end on the one that they began with.
+    pub fn swap(&self, document: &str) -> Result<(), StartError> {
+        let snapshot = Snapshot::parse(document)?;
+        if snapshot.log != self.shared.snapshot.load().log {
+            return Err(StartError::Snapshot(SnapshotError(
+                "`store` cannot change while the plane serves; restart it for that".to_owned(),
+            )));
+        }
+        prepare_client_tls(&self.shared.tls, &snapshot)?;
+        let opened = {
+            let mut sockets = lock(&self.sockets);
+            let opened = open_sockets(&snapshot.listeners, &sockets)?;
+            // From here on nothing can fail.
+            let kept: Vec<Keep> = opened.kept;
+            let mut at = 0;
+            sockets.retain(|_| {
+                let keep = kept.iter().any(|keep| keep.socket == at);
+                at += 1;
+                keep
+            });
+            let mut order: Vec<&Keep> = kept.iter().collect();
+            order.sort_by_key(|keep| keep.socket);
+            for (socket, keep) in sockets.iter().zip(order) {
+                socket.door.name.store(Arc::new(keep.name.clone()));
+                socket.door.tls.store(keep.tls.clone());
+            }
+            Opened { fresh: opened.fresh, kept: Vec::new() }
+        };
+        self.shared.snapshot.store(Arc::new(snapshot));
+        self.serve(opened)
+    }
+
+    fn serve(&self, opened: Opened) -> Result<(), StartError> {
+        let threads = lock(&self.threads);
+        let Some(threads) = threads.as_ref() else {
+            return Err(StartError::Bind("The plane has been stopped.".to_owned()));
+        };
+        let _runtime = threads.acceptor.enter();
+        let mut sockets = lock(&self.sockets);
+        for fresh in opened.fresh {
+            let listener = tokio::net::TcpListener::from_std(fresh.socket)
+                .map_err(|error| StartError::Bind(format!("{} cannot be served ({error}).", fresh.bound)))?;
+            let door = Arc::new(Door {
+                name: ArcSwap::from_pointee(fresh.name),
+                tls: ArcSwapOption::from(fresh.tls),
+                connections: AtomicUsize::new(0),
+            });
+            let (closing, closed) = watch::channel(false);
+            threads.acceptor.spawn(accept(
+                listener,
+                door.clone(),
+                self.desks.clone(),
+                self.shared.clone(),
+                closed,
+            ));
+            sockets.push(Socket { asked: fresh.asked, bound: fresh.bound, door, closing });
+        }
+        Ok(())
+    }
+
+    /// Stops: no new connections, requests in flight may finish within `drain`. Says whether all of them did.
+    pub fn stop(&self, drain: Duration) -> bool {
+        let Some(threads) = lock(&self.threads).take() else { return true };
+        self.shared.draining.store(true, Ordering::Relaxed);
+        for socket in lock(&self.sockets).iter() {
+            let _ = socket.closing.send(true);
+        }
+        let _ = self.phase.send(Phase::Draining);
+        let deadline = Instant::now() + drain;
+        while Instant::now() < deadline && !threads.workers.iter().all(JoinHandle::is_finished) {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let finished = self.shared.counters.in_flight.load(Ordering::Relaxed) == 0;
+        let _ = self.phase.send(Phase::Stopped);
+        for worker in threads.workers {
+            let _ = worker.join();
+        }
+        threads.acceptor.shutdown_timeout(Duration::from_secs(1));
+        if let Some(log) = lock(&self.log).as_mut() {
+            log.close();
+        }
+        finished
+    }
+
+    pub fn stats(&self) -> Stats {
+        let counters = &self.shared.counters;
+        let listeners: Vec<ListenerStats> = lock(&self.sockets)
+            .iter()
+            .map(|socket| ListenerStats {
+                name: socket.door.name.load().to_string(),
+                address: socket.bound,
+                tls: socket.door.tls.load().is_some(),
+                connections: socket.door.connections.load(Ordering::Relaxed),
+            })
+            .collect();
+        Stats {
+            snapshot: self.shared.snapshot.load().hash.to_string(),
+            connections: self.desks.iter().map(|desk| desk.connections.load(Ordering::Relaxed)).sum(),
+            listeners,
+            requests: counters.requests.load(Ordering::Relaxed),
+            in_flight: counters.in_flight.load(Ordering::Relaxed),
+            errors: counters.errors.load(Ordering::Relaxed),
+            refused_connections: counters.refused_connections.load(Ordering::Relaxed),
+            panics: counters.panics.load(Ordering::Relaxed),
+            log: lock(&self.log).as_ref().map(Writer::stats).unwrap_or_default(),
+        }
+    }
+}
+
+impl Drop for Plane {
+    fn drop(&mut self) {
+        self.stop(Duration::ZERO);
+    }
+}
+
+/// A panic while a lock was held leaves data that is still whole: each is changed in one step.
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn spawn_worker(
+    number: usize,
+    desk: &Desk,
+    accepted: mpsc::UnboundedReceiver<Accepted>,
+    shared: &Arc<Shared>,
+    log: Option<&Writer>,
+    phase: &watch::Sender<Phase>,
+) -> Result<JoinHandle<()>, StartError> {
+    let shared = shared.clone();
+    let connections = desk.connections.clone();
+    let log = log.map(Writer::sender);
+    let phase = phase.subscribe();
+    let cannot = |error: std::io::Error| StartError::Bind(format!("A worker thread cannot start ({error})."));
+    let runtime = Builder::new_current_thread()
+        .enable_all()
+        // Only name look-ups block.
+        .max_blocking_threads(16)
+        .build()
+        .map_err(cannot)?;
+    std::thread::Builder::new()
+        .name(format!("meseta-{number}"))
+        .spawn(move || {
+            let pool = Pool::new(shared.tls.clone());
+            let worker = Rc::new(Worker { shared, pool, ids: Ids::new(number), log });
+            LocalSet::new().block_on(&runtime, work(worker, connections, accepted, phase));
+        })
+        .map_err(cannot)
+}
+
+fn prepare_client_tls(tls: &OnceLock<ClientTls>, snapshot: &Snapshot) -> Result<(), StartError> {
+    if tls.get().is_none() && snapshot.targets.iter().any(|target| target.origin.tls) {
+        let loaded = ClientTls::load().map_err(SnapshotError)?;
+        let _ = tls.set(loaded);
+    }
+    Ok(())
+}
+
+struct Opened {
+    fresh: Vec<Fresh>,
+    kept: Vec<Keep>,
+}
+
+struct Fresh {
+    name: Arc<str>,
+    asked: SocketAddr,
+    bound: SocketAddr,
+    socket: std::net::TcpListener,
+    tls: Option<Arc<ServerConfig>>,
+}
+
+/// A socket that is there already and stays open under the new snapshot.
+struct Keep {
+    socket: usize,
+    name: Arc<str>,
+    tls: Option<Arc<ServerConfig>>,
+}
+
+/// Opens what is not open yet. On an error the new sockets close again and nothing has changed.
+fn open_sockets(listeners: &[Listener], open: &[Socket]) -> Result<Opened, StartError> {
+    let mut opened = Opened { fresh: Vec::new(), kept: Vec::new() };
+    for listener in listeners {
+        let asked = SocketAddr::new(listener.address, listener.port);
+        let tls = listener.tls.as_ref().map(|tls| server_tls(&listener.name, tls)).transpose()?;
+        let name: Arc<str> = listener.name.as_str().into();
+        let same = open.iter().position(|socket| {
+            socket.asked == asked && (asked.port() != 0 || **socket.door.name.load() == name)
+        });
+        if let Some(socket) = same {
+            opened.kept.push(Keep { socket, name, tls });
+            continue;
+        }
+        let socket = bind(asked).map_err(|error| {
+            let hint = match error.kind() {
+                std::io::ErrorKind::AddrInUse => " Another program listens there; choose another `port`.",
+                std::io::ErrorKind::PermissionDenied => " Ports below 1024 need the right to open them.",
+                std::io::ErrorKind::AddrNotAvailable => " This machine has no such address.",
+                _ => "",
+            };
+            StartError::Bind(format!("The listener {} cannot open {asked} ({error}).{hint}", listener.name))
+        })?;
+        let bound = socket.local_addr().unwrap_or(asked);
+        opened.fresh.push(Fresh { name, asked, bound, socket, tls });
+    }
+    Ok(opened)
+}
+
+fn server_tls(listener: &str, tls: &ListenerTls) -> Result<Arc<ServerConfig>, StartError> {
+    // Errors name the listener and never the text: it is a private key.
+    let wrong = |what: String| SnapshotError(format!("the listener {listener}: {what}"));
+    let certificates: Vec<CertificateDer<'static>> =
+        CertificateDer::pem_slice_iter(tls.certificate_pem.as_bytes())
+            .collect::<Result<_, _>>()
+            .map_err(|error| wrong(format!("the certificate is not PEM ({error})")))?;
+    let key = PrivateKeyDer::from_pem_slice(tls.private_key_pem.as_bytes())
+        .map_err(|_| wrong("the private key is not a PEM private key".to_owned()))?;
+    let mut config = ServerConfig::builder()
+        .with_no_client_auth()
+        .with_single_cert(certificates, key)
+        .map_err(|error| wrong(format!("certificate and private key do not go together ({error})")))?;
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(Arc::new(config))
+}

@@ -1,0 +1,116 @@
+//! From the model name that the client wrote to an ordered plan of targets.
+
+use std::sync::Arc;
+
+use crate::error::{Code, Error, Retry};
+use crate::snapshot::{Snapshot, Target};
+use crate::stages::Stage;
+use crate::stages::read::Ask;
+use crate::trip::Trip;
+
+/// The targets that may answer, best first, and how far down the list we are.
+pub(crate) struct Plan {
+    choices: Vec<Choice>,
+    next: usize,
+}
+
+/// A target and the model id that it is sent.
+#[derive(Clone)]
+pub(crate) struct Choice {
+    pub target: Arc<Target>,
+    pub model: Arc<str>,
+}
+
+impl Plan {
+    /// The next target that is not spent.
+    pub fn next(&mut self) -> Option<Choice> {
+        let choice = self.choices.get(self.next).cloned();
+        self.next += 1;
+        choice
+    }
+
+    /// Hands the error on when nobody else may be asked.
+    pub fn spend(&self, error: Error) -> Result<(), Error> {
+        let elsewhere = error.code.retry() == Retry::Elsewhere && self.next < self.choices.len();
+        if elsewhere { Ok(()) } else { Err(error) }
+    }
+}
+
+pub(crate) fn choose(trip: &mut Trip, ask: &Ask) -> Result<Plan, Error> {
+    trip.enter(Stage::Choose);
+    let asked = ask.envelope.model.as_deref().unwrap_or_default();
+    // Plano's own clients send "none" where they want the default.
+    let choice = if matches!(asked, "" | "none") {
+        trip.snapshot
+            .default
+            .as_ref()
+            .and_then(|target| Some(Choice { target: target.clone(), model: target.model.clone()? }))
+    } else {
+        trip.snapshot
+            .find(asked)
+            .map(|(target, model)| Choice { target: target.clone(), model: model.into() })
+    };
+    match choice {
+        Some(choice) => Ok(Plan { choices: vec![choice], next: 0 }),
+        None if matches!(asked, "" | "none") => Err(Error::new(
+            Code::ModelMissing,
+            "The request names no model and none of the configuration's models is the default one. \
+             GET /v1/models lists what there is.",
+        )
+        .with_param("model")),
+        None => Err(not_found(&trip.snapshot, asked)),
+    }
+}
+
+pub(crate) fn not_found(snapshot: &Snapshot, asked: &str) -> Error {
+    let shown: String = asked.chars().filter(|character| !character.is_control()).take(100).collect();
+    let mut message = format!("There is no model named '{shown}'.");
+    if let Some(nearest) = nearest(snapshot, asked) {
+        message.push_str(&format!(" Did you mean '{nearest}'?"));
+    }
+    message.push_str(" GET /v1/models lists what there is.");
+    Error::new(Code::ModelNotFound, message).with_param("model")
+}
+
+/// The name with the fewest edits from what was asked, if those are few.
+fn nearest<'a>(snapshot: &'a Snapshot, asked: &str) -> Option<&'a str> {
+    const LONGEST: usize = 80;
+    if asked.len() > LONGEST {
+        return None;
+    }
+    snapshot
+        .names()
+        .filter(|name| name.len() <= LONGEST)
+        .map(|name| (edits(name, asked), name))
+        .min()
+        .filter(|(edits, name)| *edits * 3 <= name.len())
+        .map(|(_, name)| name)
+}
+
+/// Levenshtein's distance over bytes.
+fn edits(left: &str, right: &str) -> usize {
+    let mut row: Vec<usize> = (0..=right.len()).collect();
+    for (line, a) in left.bytes().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = line + 1;
+        for (column, b) in right.bytes().enumerate() {
+            let substitution = diagonal + usize::from(a != b);
+            diagonal = row[column + 1];
+            row[column + 1] = substitution.min(diagonal + 1).min(row[column] + 1);
+        }
+    }
+    row[right.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_edits() {
+        assert_eq!(edits("gpt-5-mini", "gpt-5-mini"), 0);
+        assert_eq!(edits("gpt-5-mini", "gpt5-mini"), 1);
+        assert_eq!(edits("", "abc"), 3);
+        assert_eq!(edits("kitten", "sitting"), 3);
+    }
+}

@@ -1,0 +1,154 @@
+//! Who is asking: the listener's keys, and the names by which the caller wants this request to be known.
+
+use http::header::{AUTHORIZATION, ORIGIN};
+use http::{HeaderMap, HeaderName};
+use subtle::ConstantTimeEq;
+
+use crate::error::{Code, Error};
+use crate::snapshot::{Digest, Listener, ListenerAuth};
+use crate::stages::Stage;
+use crate::trip::Trip;
+
+/// Beats the other two, so that `authorization` stays free for a provider that is called with the client's own key.
+pub(crate) const MESETA_KEY: HeaderName = HeaderName::from_static("x-meseta-key");
+pub(crate) const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
+
+/// Longest name of a session, run or tag list that is kept.
+const LABEL_BYTES: usize = 256;
+
+/// Who is asking.
+#[derive(Clone, Copy)]
+pub(crate) struct Caller {
+    /// The request's `authorization` or `x-api-key` is a key of this listener, so it must never reach a provider.
+    pub credential_is_ours: bool,
+}
+
+pub(crate) fn identify(trip: &mut Trip, listener: &Listener, headers: &HeaderMap) -> Result<Caller, Error> {
+    trip.enter(Stage::Identify);
+    let credential_is_ours = match &listener.auth {
+        ListenerAuth::None {} => {
+            refuse_web_pages(headers)?;
+            false
+        }
+        ListenerAuth::Keys { sha256 } => {
+            check_key(headers, sha256)?;
+            !headers.contains_key(MESETA_KEY)
+        }
+    };
+    trip.ask.session = label(headers, "x-meseta-session")?;
+    trip.ask.run = label(headers, "x-meseta-run")?;
+    trip.ask.tags = label(headers, "x-meseta-tags")?;
+    trip.ask.trace = headers.get("traceparent").and_then(|value| value.to_str().ok()).and_then(trace_id);
+    Ok(Caller { credential_is_ours })
+}
+
+/// A browser sends Origin with every cross-site POST; a program does not. Without this a page on the web could use
+/// the models of whoever visits it, since loopback is no border for a browser.
+fn refuse_web_pages(headers: &HeaderMap) -> Result<(), Error> {
+    if headers.contains_key(ORIGIN) {
+        return Err(Error::new(
+            Code::RequestOriginRefused,
+            "This listener asks for no key, so it does not answer web pages. \
+             Give the listener keys (auth: {keys: [...]}) and send one of them.",
+        ));
+    }
+    Ok(())
+}
+
+fn check_key(headers: &HeaderMap, accepted: &[Digest]) -> Result<(), Error> {
+    let Some(key) = presented(headers) else {
+        return Err(Error::new(
+            Code::AuthMissing,
+            "This listener asks for a key. Send it as `Authorization: Bearer KEY`.",
+        ));
+    };
+    let digest = ring::digest::digest(&ring::digest::SHA256, key);
+    // Every accepted key is compared, whatever the earlier ones gave: time tells nothing about which one matched.
+    let known = accepted.iter().fold(subtle::Choice::from(0), |known, accepted| {
+        known | accepted.0.as_slice().ct_eq(digest.as_ref())
+    });
+    if bool::from(known) {
+        Ok(())
+    } else {
+        Err(Error::new(Code::AuthInvalid, "The key of this request is not one of this listener's keys."))
+    }
+}
+
+fn presented(headers: &HeaderMap) -> Option<&[u8]> {
+    if let Some(key) = headers.get(MESETA_KEY).or_else(|| headers.get(API_KEY)) {
+        return Some(key.as_bytes());
+    }
+    let value = headers.get(AUTHORIZATION)?.as_bytes();
+    let (scheme, key) = value.split_at_checked(7)?;
+    scheme.eq_ignore_ascii_case(b"bearer ").then(|| key.trim_ascii())
+}
+
+fn label(headers: &HeaderMap, name: &'static str) -> Result<Option<String>, Error> {
+    let Some(value) = headers.get(name) else { return Ok(None) };
+    match value.to_str() {
+        Ok(text) if text.len() <= LABEL_BYTES => Ok(Some(text.to_owned())),
+        _ => Err(Error::new(
+            Code::RequestInvalidHeader,
+            format!("The header {name} must be at most {LABEL_BYTES} visible ASCII characters."),
+        )
+        .with_param(name)),
+    }
+}
+
+/// The trace id of a W3C `traceparent` (version-traceid-parentid-flags).
+fn trace_id(value: &str) -> Option<String> {
+    let mut parts = value.split('-');
+    let (version, trace) = (parts.next()?, parts.next()?);
+    let valid = version.len() == 2
+        && trace.len() == 32
+        && trace.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+        && trace.bytes().any(|byte| byte != b'0');
+    valid.then(|| trace.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn digest(key: &str) -> Digest {
+        let digest = ring::digest::digest(&ring::digest::SHA256, key.as_bytes());
+        Digest(digest.as_ref().try_into().unwrap())
+    }
+
+    fn headers(name: &'static str, value: &str) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        headers.insert(name, value.parse().unwrap());
+        headers
+    }
+
+    #[test]
+    fn takes_a_key_from_any_of_three_headers() {
+        let accepted = [digest("first"), digest("second")];
+        for headers in [
+            headers("authorization", "Bearer second"),
+            headers("authorization", "bearer  first"),
+            headers("x-api-key", "first"),
+            headers("x-meseta-key", "second"),
+        ] {
+            assert!(check_key(&headers, &accepted).is_ok());
+        }
+    }
+
+    #[test]
+    fn refuses_no_key_and_a_wrong_one() {
+        let accepted = [digest("first")];
+        let code = |headers: &HeaderMap| check_key(headers, &accepted).unwrap_err().code;
+        assert_eq!(code(&HeaderMap::new()), Code::AuthMissing);
+        assert_eq!(code(&headers("authorization", "Basic first")), Code::AuthMissing);
+        assert_eq!(code(&headers("authorization", "Bearer firs")), Code::AuthInvalid);
+        assert_eq!(code(&headers("authorization", "Bearer ")), Code::AuthInvalid);
+    }
+
+    #[test]
+    fn reads_only_a_real_trace_id() {
+        let trace = "0af7651916cd43dd8448eb211c80319c";
+        assert_eq!(trace_id(&format!("00-{trace}-b7ad6b7169203331-01")).as_deref(), Some(trace));
+        assert_eq!(trace_id("00-00000000000000000000000000000000-b7ad6b7169203331-01"), None);
+        assert_eq!(trace_id("x"), None);
+    }
+}

@@ -1,0 +1,27 @@
+//! The next target of the plan that may be tried now.
+
+use crate::error::{Code, Error};
+use crate::stages::Stage;
+use crate::stages::choose::{Choice, Plan};
+use crate::trip::{Attempt, Trip};
+
+pub(crate) fn pick(trip: &mut Trip, plan: &mut Plan) -> Result<Choice, Error> {
+    trip.enter(Stage::Pick);
+    let choice = plan.next().ok_or_else(|| {
+        // `Plan::spend` hands the last error on before the list runs out, so an empty plan is our own defect.
+        Error::new(Code::PlaneInternal, "The plan of targets ran out.")
+    })?;
+    trip.attempts.push(Attempt {
+        target: choice.target.clone(),
+        model: choice.model.to_string(),
+        started: trip.now(),
+        connected: None,
+        first_byte: None,
+        ended: None,
+        status: None,
+        code: None,
+        request_bytes: 0,
+        response_bytes: 0,
+    });
+    Ok(choice)
+}

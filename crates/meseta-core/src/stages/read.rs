@@ -1,0 +1,133 @@
+//! The request's body, bounded in size and time, and the few fields of it that are acted on.
+
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, EXPECT};
+use http::{HeaderMap, Request};
+use http_body_util::BodyExt;
+use hyper::body::{Body, Incoming};
+use meseta_wire::envelope::{self, Envelope, Refusal};
+use tokio::time::{Instant, timeout_at};
+
+use crate::endpoint::Call;
+use crate::error::{Code, Error};
+use crate::snapshot::Listener;
+use crate::stages::Stage;
+use crate::stages::identify::Caller;
+use crate::trip::Trip;
+
+/// One request, read.
+pub(crate) struct Ask {
+    pub caller: Caller,
+    pub call: Call,
+    pub headers: HeaderMap,
+    pub body: Bytes,
+    pub envelope: Envelope,
+}
+
+/// How much of a body that is too large is still taken in, so that a client that writes before it reads gets to see
+/// the answer instead of a broken connection.
+const DISCARD_BYTES: u64 = 128 * 1024 * 1024;
+const DISCARD_TIME: Duration = Duration::from_secs(10);
+
+pub(crate) async fn read(
+    trip: &mut Trip,
+    listener: &Listener,
+    caller: Caller,
+    call: Call,
+    request: Request<Incoming>,
+) -> Result<Ask, Error> {
+    trip.enter(Stage::Read);
+    let (http::request::Parts { headers, .. }, body) = request.into_parts();
+    if let Some(encoding) = headers.get(CONTENT_ENCODING)
+        && !encoding.as_bytes().eq_ignore_ascii_case(b"identity")
+    {
+        return Err(Error::new(
+            Code::RequestEncodingUnsupported,
+            "The request body is compressed. Send it without a Content-Encoding.",
+        )
+        .with_param("content-encoding"));
+    }
+    let deadline = Instant::now() + Duration::from_millis(listener.timeouts.body_ms);
+    let limit = listener.limits.body_bytes;
+    let body = match timeout_at(deadline, collect(body, &headers, limit)).await {
+        Ok(read) => read?,
+        Err(_) => {
+            return Err(Error::new(
+                Code::RequestTimeout,
+                format!("The request body did not arrive within {} ms.", listener.timeouts.body_ms),
+            ));
+        }
+    };
+    trip.ask.bytes = body.len() as u64;
+    let envelope = envelope::read(&body, call.required()).map_err(|refusal| match refusal {
+        Refusal::Syntax(message) => {
+            Error::new(Code::RequestInvalidJson, format!("The request is not usable: {message}."))
+        }
+        Refusal::Field { path, ref message } => {
+            Error::new(Code::RequestInvalidField, format!("`{path}` {message}.")).with_param(path)
+        }
+    })?;
+    trip.ask.model.clone_from(&envelope.model);
+    trip.ask.stream = envelope.stream;
+    Ok(Ask { caller, call, headers, body, envelope })
+}
+
+async fn collect(mut body: Incoming, headers: &HeaderMap, limit: u64) -> Result<Bytes, Error> {
+    if body.size_hint().lower() > limit {
+        // A client that asks before it sends (Expect: 100-continue) needs nothing taken in.
+        if !headers.contains_key(EXPECT) {
+            discard(&mut body).await;
+        }
+        return Err(too_large(limit));
+    }
+    let mut first = Bytes::new();
+    let mut joined = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| {
+            // The client is most likely gone and will never read this; the record will have it.
+            Error::new(Code::ClientDisconnected, format!("The request body broke off: {error}."))
+        })?;
+        let Ok(data) = frame.into_data() else { continue };
+        if (first.len() + joined.len() + data.len()) as u64 > limit {
+            discard(&mut body).await;
+            return Err(too_large(limit));
+        }
+        // Most bodies arrive in one piece, and that piece is used as it is.
+        if first.is_empty() && joined.is_empty() {
+            first = data;
+        } else {
+            if joined.is_empty() {
+                joined.reserve(expected(headers).unwrap_or(first.len() * 2).min(first.len() + 1024 * 1024));
+                joined.extend_from_slice(&std::mem::take(&mut first));
+            }
+            joined.extend_from_slice(&data);
+        }
+    }
+    Ok(if joined.is_empty() { first } else { joined.freeze() })
+}
+
+fn expected(headers: &HeaderMap) -> Option<usize> {
+    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+async fn discard(body: &mut Incoming) {
+    let mut taken = 0;
+    let taking = async {
+        while let Some(Ok(frame)) = body.frame().await {
+            taken += frame.data_ref().map_or(0, |data| data.len() as u64);
+            if taken > DISCARD_BYTES {
+                break;
+            }
+        }
+    };
+    let _ = tokio::time::timeout(DISCARD_TIME, taking).await;
+}
+
+fn too_large(limit: u64) -> Error {
+    Error::new(
+        Code::RequestTooLarge,
+        format!("The request body is larger than the {limit} bytes that this listener takes."),
+    )
+}

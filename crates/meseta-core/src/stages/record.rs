@@ -1,0 +1,75 @@
+//! One row in the log for the request and one for each attempt. Never waits: a full queue drops the row and counts it.
+
+use std::sync::atomic::Ordering;
+
+use crate::log::{AttemptRow, RequestRow, Row};
+use crate::stages::Stage;
+use crate::trip::Trip;
+
+pub(crate) fn record(trip: &mut Trip) {
+    trip.enter(Stage::Record);
+    let counters = &trip.worker.shared.counters;
+    counters.in_flight.fetch_sub(1, Ordering::Relaxed);
+    if trip.outcome.is_some_and(|outcome| outcome.code.is_some()) {
+        counters.errors.fetch_add(1, Ordering::Relaxed);
+    }
+    if !trip.recorded {
+        return;
+    }
+    let worker = trip.worker.clone();
+    if let Some(log) = &worker.log {
+        log.append(row(trip));
+    }
+}
+
+fn row(trip: &mut Trip) -> Box<Row> {
+    let duration = trip.now();
+    let stages = trip.stages().collect();
+    let answered = trip.attempts.last();
+    let ask = std::mem::take(&mut trip.ask);
+    let request = RequestRow {
+        id: trip.id,
+        // The clock of the wall is read once, at the end: both ends of the row then agree with each other.
+        ended_us: std::time::SystemTime::now()
+            .duration_since(std::time::UNIX_EPOCH)
+            .map_or(0, |since| i64::try_from(since.as_micros()).unwrap_or(i64::MAX)),
+        duration_us: duration,
+        listener: trip.listener.clone(),
+        method: trip.method.clone(),
+        path: std::mem::take(&mut trip.path),
+        model_requested: ask.model,
+        model: answered.map(|attempt| attempt.model.clone()),
+        target: answered.map(|attempt| attempt.target.clone()),
+        stream: ask.stream,
+        status: trip.outcome.map_or(0, |outcome| outcome.status),
+        code: trip.outcome.and_then(|outcome| outcome.code),
+        first_byte_us: trip.answer.first_byte,
+        request_bytes: ask.bytes,
+        response_bytes: trip.answer.bytes,
+        chunks: trip.answer.chunks,
+        usage: trip.answer.usage,
+        session: ask.session,
+        run: ask.run,
+        tags: ask.tags,
+        trace: ask.trace,
+        stages,
+        snapshot: trip.snapshot.hash.clone(),
+    };
+    let attempts = trip
+        .attempts
+        .drain(..)
+        .map(|attempt| AttemptRow {
+            target: attempt.target,
+            model: attempt.model,
+            started_us: attempt.started,
+            connected_us: attempt.connected,
+            first_byte_us: attempt.first_byte,
+            ended_us: attempt.ended,
+            status: attempt.status,
+            code: attempt.code,
+            request_bytes: attempt.request_bytes,
+            response_bytes: attempt.response_bytes,
+        })
+        .collect();
+    Box::new(Row { request, attempts })
+}

@@ -1,0 +1,164 @@
+//! The record of one request while it is under way: ids, clock, notes. Whatever ends the request (an answer, an error, a
+//! client that leaves, a panic) drops the trip, and the drop settles and records it, once.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use http::Method;
+use meseta_wire::usage::Usage;
+
+use crate::error::{Code, Error};
+use crate::log::RequestId;
+use crate::serve::Worker;
+use crate::snapshot::{Listener, Snapshot, Target};
+use crate::stages::{STAGES, Stage, record, settle};
+
+pub(crate) struct Trip {
+    pub worker: Rc<Worker>,
+    pub snapshot: Arc<Snapshot>,
+    pub listener: Arc<str>,
+    pub id: RequestId,
+    pub started: Instant,
+    pub method: Method,
+    pub path: String,
+    pub ask: AskNotes,
+    pub attempts: Vec<Attempt>,
+    pub answer: AnswerNotes,
+    pub outcome: Option<Outcome>,
+    /// Health checks leave no row.
+    pub recorded: bool,
+    stages: [u32; STAGES],
+}
+
+/// What the client asked.
+#[derive(Default)]
+pub(crate) struct AskNotes {
+    pub model: Option<String>,
+    pub stream: bool,
+    pub bytes: u64,
+    pub session: Option<String>,
+    pub run: Option<String>,
+    pub tags: Option<String>,
+    pub trace: Option<String>,
+}
+
+/// One call to one target.
+pub(crate) struct Attempt {
+    pub target: Arc<Target>,
+    pub model: String,
+    /// All offsets are microseconds since the request began.
+    pub started: u32,
+    /// `None` for a connection that was there already.
+    pub connected: Option<u32>,
+    pub first_byte: Option<u32>,
+    pub ended: Option<u32>,
+    pub status: Option<u16>,
+    pub code: Option<Code>,
+    pub request_bytes: u64,
+    pub response_bytes: u64,
+}
+
+/// What went back to the client.
+#[derive(Default)]
+pub(crate) struct AnswerNotes {
+    pub first_byte: Option<u32>,
+    pub bytes: u64,
+    /// Stream events that carried a piece of the answer.
+    pub chunks: u64,
+    pub usage: Option<Usage>,
+}
+
+/// How it ended.
+#[derive(Clone, Copy)]
+pub(crate) struct Outcome {
+    pub status: u16,
+    pub code: Option<Code>,
+}
+
+impl Trip {
+    pub fn begin(
+        worker: Rc<Worker>,
+        snapshot: Arc<Snapshot>,
+        listener: Arc<str>,
+        method: Method,
+        path: &str,
+    ) -> Trip {
+        let counters = &worker.shared.counters;
+        counters.requests.fetch_add(1, Ordering::Relaxed);
+        counters.in_flight.fetch_add(1, Ordering::Relaxed);
+        Trip {
+            id: worker.ids.next(),
+            worker,
+            snapshot,
+            listener,
+            started: Instant::now(),
+            method,
+            // Long enough for any endpoint of ours, short enough for a log under attack.
+            path: path.chars().take(128).collect(),
+            ask: AskNotes::default(),
+            attempts: Vec::new(),
+            answer: AnswerNotes::default(),
+            outcome: None,
+            recorded: true,
+            stages: [u32::MAX; STAGES],
+        }
+    }
+
+    /// Microseconds since the request began.
+    pub fn now(&self) -> u32 {
+        u32::try_from(self.started.elapsed().as_micros()).unwrap_or(u32::MAX - 1)
+    }
+
+    /// Notes that a stage begins. A stage that a retry enters again keeps its first time.
+    pub fn enter(&mut self, stage: Stage) {
+        let now = self.now();
+        let slot = &mut self.stages[stage as usize];
+        if *slot == u32::MAX {
+            *slot = now;
+        }
+    }
+
+    /// The stages that were passed, in order, with the microsecond at which each began.
+    pub fn stages(&self) -> impl Iterator<Item = (Stage, u32)> {
+        Stage::ALL.into_iter().zip(self.stages).filter(|(_, began)| *began != u32::MAX)
+    }
+
+    /// The settings of the listener that the request came in by. A reload may just have taken it away.
+    pub fn listener<'a>(&self, snapshot: &'a Snapshot) -> Result<&'a Listener, Error> {
+        snapshot.listener(&self.listener).ok_or_else(|| {
+            Error::new(
+                Code::PlaneListenerClosed,
+                "This listener was closed by a change of configuration. Connect again.",
+            )
+        })
+    }
+
+    pub fn attempt(&mut self) -> Option<&mut Attempt> {
+        self.attempts.last_mut()
+    }
+
+    /// Sets how it ended, unless that is settled already.
+    pub fn end(&mut self, status: u16, code: Option<Code>) {
+        self.outcome.get_or_insert(Outcome { status, code });
+    }
+
+    /// The same, in passing.
+    pub fn ending(mut self, status: u16, code: Option<Code>) -> Trip {
+        self.end(status, code);
+        self
+    }
+}
+
+impl Drop for Trip {
+    fn drop(&mut self) {
+        if self.outcome.is_none() {
+            // A panic unwinds through here too, and then the fault is ours, not the client's.
+            let code = if std::thread::panicking() { Code::PlaneInternal } else { Code::ClientDisconnected };
+            self.end(code.status(), Some(code));
+        }
+        settle::settle(self);
+        record::record(self);
+    }
+}

@@ -1,0 +1,10 @@
+//! Connections to providers: made when needed, kept while they are good, shared by origin.
+//!
+//! Each worker has its own pool on its own thread, so nothing here locks.
+
+mod connect;
+mod pool;
+mod tls;
+
+pub(crate) use pool::{Lease, Pool};
+pub(crate) use tls::ClientTls;

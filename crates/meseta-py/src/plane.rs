@@ -1,0 +1,65 @@
+//! The handle of a running plane.
+
+use std::time::Duration;
+
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyList};
+
+use crate::errors;
+
+/// A data plane that serves. It starts when it is made and stops when it is stopped or collected.
+///
+/// `snapshot` is the resolved document as JSON text; `workers` is the number of worker threads.
+#[pyclass(frozen, module = "meseta._core")]
+pub struct Plane(meseta_core::Plane);
+
+#[pymethods]
+impl Plane {
+    #[new]
+    #[pyo3(signature = (snapshot, *, workers))]
+    fn new(py: Python<'_>, snapshot: &str, workers: usize) -> PyResult<Plane> {
+        py.detach(|| meseta_core::Plane::start(snapshot, workers)).map(Plane).map_err(errors::start)
+    }
+
+    /// Exchanges the snapshot, whole or not at all. Requests in flight end on the old one.
+    fn swap(&self, py: Python<'_>, snapshot: &str) -> PyResult<()> {
+        py.detach(|| self.0.swap(snapshot)).map_err(errors::start)
+    }
+
+    /// Stops: no new connections, requests in flight get `drain_seconds` to finish. True if all of them did.
+    #[pyo3(signature = (*, drain_seconds))]
+    fn stop(&self, py: Python<'_>, drain_seconds: f64) -> bool {
+        let drain = Duration::try_from_secs_f64(drain_seconds).unwrap_or(Duration::ZERO);
+        py.detach(|| self.0.stop(drain))
+    }
+
+    /// Counters and the addresses that are open.
+    fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let stats = py.detach(|| self.0.stats());
+        let listeners = PyList::empty(py);
+        for listener in &stats.listeners {
+            let row = PyDict::new(py);
+            row.set_item("name", &listener.name)?;
+            row.set_item("address", listener.address.ip().to_string())?;
+            row.set_item("port", listener.address.port())?;
+            row.set_item("tls", listener.tls)?;
+            row.set_item("connections", listener.connections)?;
+            listeners.append(row)?;
+        }
+        let log = PyDict::new(py);
+        log.set_item("written", stats.log.written)?;
+        log.set_item("dropped", stats.log.dropped)?;
+        log.set_item("queued", stats.log.queued)?;
+        let document = PyDict::new(py);
+        document.set_item("snapshot", stats.snapshot)?;
+        document.set_item("listeners", listeners)?;
+        document.set_item("requests", stats.requests)?;
+        document.set_item("in_flight", stats.in_flight)?;
+        document.set_item("errors", stats.errors)?;
+        document.set_item("connections", stats.connections)?;
+        document.set_item("refused_connections", stats.refused_connections)?;
+        document.set_item("panics", stats.panics)?;
+        document.set_item("log", log)?;
+        Ok(document)
+    }
+}

@@ -1,0 +1,330 @@
+//! What a request may ask of the simulator beside its answer: `key=value`, separated by `;`, behind the model's
+//! name or in the header `x-sim`.
+
+use std::fmt;
+use std::time::Duration;
+
+use http::StatusCode;
+
+/// Every directive: its key, its form and what it does. The manual's table and the error message are this one.
+pub const DIRECTIVES: &[(&str, &str, &str)] = &[
+    ("tokens", "tokens=N", "length of the answer, at most 1000000 tokens"),
+    ("pace", "pace=DURATION", "time between two tokens"),
+    ("first", "first=DURATION", "time before the head of the response"),
+    ("head_then", "head_then=DURATION", "time between the head and the first byte of the body"),
+    ("status", "status=CODE", "answer with this error, 400 to 599"),
+    ("retry-after", "retry-after=SECONDS", "header of that name, with status"),
+    ("message", "message=TEXT", "message of the error, with status or error"),
+    ("stall", "stall=N", "send nothing after N tokens, but keep the connection"),
+    ("cut", "cut=fin@N|rst@N|frame@N", "end the connection after N tokens"),
+    ("error", "error=sse@N", "an error event after N tokens, then the end"),
+    ("garbage", "garbage=json|http|sse", "answer with what is not JSON, not HTTP, or no event"),
+    ("usage", "usage=none", "leave out every usage"),
+    ("cached", "cached=N", "tokens of the prompt reported as cached"),
+    ("reasoning", "reasoning=N", "tokens of reasoning reported beside those of the answer"),
+    ("body", "body=BYTES", "a text of that many bytes (k, m, g for KiB, MiB, GiB), at most 1g"),
+    ("tool", "tool=auto|NAME[,NAME]", "answer with calls of these tools"),
+    ("reflect", "reflect=headers|body", "answer with what was received"),
+];
+
+const MOST_TOKENS: u64 = 1_000_000;
+const LONGEST_WAIT: Duration = Duration::from_secs(600);
+const LARGEST_BODY: u64 = 1 << 30;
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Directives {
+    pub(crate) tokens: Option<u64>,
+    pub(crate) pace: Option<Duration>,
+    pub(crate) first: Option<Duration>,
+    pub(crate) head_then: Option<Duration>,
+    pub(crate) status: Option<StatusCode>,
+    pub(crate) retry_after: Option<u64>,
+    pub(crate) message: Option<String>,
+    pub(crate) stall: Option<u64>,
+    pub(crate) cut: Option<(Cut, u64)>,
+    pub(crate) error: Option<u64>,
+    pub(crate) garbage: Option<Garbage>,
+    pub(crate) no_usage: bool,
+    pub(crate) cached: Option<u64>,
+    pub(crate) reasoning: Option<u64>,
+    pub(crate) body: Option<u64>,
+    pub(crate) tools: Option<Vec<String>>,
+    pub(crate) reflect: Option<Reflect>,
+}
+
+/// How a connection ends before its answer does.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Cut {
+    /// A clean close of TCP.
+    Fin,
+    /// A reset of TCP.
+    Reset,
+    /// Half an event, then a clean close.
+    Frame,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Garbage {
+    Json,
+    Http,
+    Events,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Reflect {
+    Headers,
+    Body,
+}
+
+/// A directive that says nothing the simulator knows.
+#[derive(Debug, PartialEq)]
+pub struct BadDirective {
+    directive: String,
+    problem: String,
+}
+
+impl Directives {
+    pub fn parse(text: &str) -> Result<Self, BadDirective> {
+        let mut directives = Self::default();
+        directives.read(text)?;
+        Ok(directives)
+    }
+
+    /// Reads directives over those already here; a key read later wins over one read before.
+    pub(crate) fn read(&mut self, text: &str) -> Result<(), BadDirective> {
+        for directive in text.split(';').map(str::trim).filter(|directive| !directive.is_empty()) {
+            let bad = |problem: String| BadDirective { directive: shown(directive), problem };
+            let (key, value) = directive.split_once('=').ok_or_else(|| bad("it has no value".to_owned()))?;
+            let (key, value) = (key.trim(), value.trim());
+            let known = DIRECTIVES.iter().find(|(name, ..)| same_key(name, key));
+            let (name, ..) = known.ok_or_else(|| bad("there is no such directive".to_owned()))?;
+            self.set(name, value).map_err(bad)?;
+        }
+        Ok(())
+    }
+
+    fn set(&mut self, key: &str, value: &str) -> Result<(), String> {
+        match key {
+            "tokens" => self.tokens = Some(number(value, 0, MOST_TOKENS)?),
+            "pace" => self.pace = Some(duration(value)?),
+            "first" => self.first = Some(duration(value)?),
+            "head_then" => self.head_then = Some(duration(value)?),
+            "status" => self.status = Some(status(value)?),
+            "retry-after" => self.retry_after = Some(number(value, 0, u64::from(u32::MAX))?),
+            "message" => self.message = Some(value.to_owned()),
+            "stall" => self.stall = Some(number(value, 0, u64::MAX)?),
+            "cut" => {
+                let kinds = [("fin", Cut::Fin), ("rst", Cut::Reset), ("frame", Cut::Frame)];
+                let (name, after) = place(value)?;
+                self.cut = Some((one_of(name, &kinds)?, after));
+            }
+            "error" => {
+                let (name, after) = place(value)?;
+                one_of(name, &[("sse", ())])?;
+                self.error = Some(after);
+            }
+            "garbage" => {
+                let kinds = [("json", Garbage::Json), ("http", Garbage::Http), ("sse", Garbage::Events)];
+                self.garbage = Some(one_of(value, &kinds)?);
+            }
+            "usage" => self.no_usage = one_of(value, &[("none", true)])?,
+            "cached" => self.cached = Some(number(value, 0, MOST_TOKENS)?),
+            "reasoning" => self.reasoning = Some(number(value, 0, MOST_TOKENS)?),
+            "body" => self.body = Some(size(value)?),
+            "tool" => self.tools = Some(names(value)?),
+            "reflect" => {
+                self.reflect =
+                    Some(one_of(value, &[("headers", Reflect::Headers), ("body", Reflect::Body)])?);
+            }
+            _ => return Err("there is no such directive".to_owned()),
+        }
+        Ok(())
+    }
+}
+
+/// `retry-after` and `retry_after` are one key: nobody should have to remember which.
+fn same_key(name: &str, key: &str) -> bool {
+    let fold = |byte: u8| if byte == b'-' { b'_' } else { byte.to_ascii_lowercase() };
+    name.len() == key.len() && name.bytes().map(fold).eq(key.bytes().map(fold))
+}
+
+fn number(value: &str, least: u64, most: u64) -> Result<u64, String> {
+    // `parse` would take a plus sign.
+    let parsed = value.bytes().all(|byte| byte.is_ascii_digit()).then(|| value.parse().ok()).flatten();
+    parsed
+        .filter(|number| (least..=most).contains(number))
+        .ok_or_else(|| format!("it needs a whole number from {least} to {most}"))
+}
+
+fn duration(value: &str) -> Result<Duration, String> {
+    let problem = || "it needs a duration of at most 10m, such as 500us, 20ms, 1.5s or 2m".to_owned();
+    let digits = value.find(|c: char| !c.is_ascii_digit() && c != '.').ok_or_else(problem)?;
+    let (amount, unit) = value.split_at(digits);
+    let seconds = match unit {
+        "us" => 1e-6,
+        "ms" => 1e-3,
+        "s" => 1.0,
+        "m" => 60.0,
+        _ => return Err(problem()),
+    };
+    let amount: f64 = amount.parse().map_err(|_| problem())?;
+    let wait = Duration::try_from_secs_f64(amount * seconds).map_err(|_| problem())?;
+    if wait > LONGEST_WAIT { Err(problem()) } else { Ok(wait) }
+}
+
+fn status(value: &str) -> Result<StatusCode, String> {
+    let code = number(value, 400, 599)?;
+    let code = u16::try_from(code).ok().and_then(|code| StatusCode::from_u16(code).ok());
+    code.ok_or_else(|| "it needs an HTTP status from 400 to 599".to_owned())
+}
+
+fn size(value: &str) -> Result<u64, String> {
+    let problem = || "it needs a size of at most 1g, such as 4096, 64k, 10m or 1g".to_owned();
+    let (digits, shift) = match value.as_bytes().last() {
+        Some(b'k') => (&value[..value.len() - 1], 10),
+        Some(b'm') => (&value[..value.len() - 1], 20),
+        Some(b'g') => (&value[..value.len() - 1], 30),
+        _ => (value, 0),
+    };
+    let bytes = number(digits, 0, LARGEST_BODY).map_err(|_| problem())? << shift;
+    if bytes > LARGEST_BODY { Err(problem()) } else { Ok(bytes) }
+}
+
+/// `fin@3` is the name `fin` and the place 3; without a place, the place is 0: right behind the head.
+fn place(value: &str) -> Result<(&str, u64), String> {
+    match value.split_once('@') {
+        Some((name, after)) => Ok((name, number(after, 0, u64::MAX)?)),
+        None => Ok((value, 0)),
+    }
+}
+
+fn one_of<T: Copy>(value: &str, choices: &[(&str, T)]) -> Result<T, String> {
+    choices.iter().find(|(name, _)| *name == value).map(|(_, choice)| *choice).ok_or_else(|| {
+        let names: Vec<&str> = choices.iter().map(|(name, _)| *name).collect();
+        format!("its value may be {}", names.join(", "))
+    })
+}
+
+fn names(value: &str) -> Result<Vec<String>, String> {
+    let names: Vec<String> = value.split(',').map(|name| name.trim().to_owned()).collect();
+    if names.iter().any(String::is_empty) || names.len() > 128 {
+        return Err("it needs auto, or the names of at most 128 tools with commas between them".to_owned());
+    }
+    Ok(names)
+}
+
+/// A directive as the error shows it: enough to find it by, however long it was.
+fn shown(directive: &str) -> String {
+    directive.chars().take(80).collect()
+}
+
+impl fmt::Display for BadDirective {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "The directive {:?} cannot be followed: {}. The directives are: ",
+            self.directive, self.problem
+        )?;
+        for (index, (_, form, _)) in DIRECTIVES.iter().enumerate() {
+            write!(f, "{}{form}", if index == 0 { "" } else { "; " })?;
+        }
+        f.write_str(".")
+    }
+}
+
+impl std::error::Error for BadDirective {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn every_directive_is_read() {
+        let text = "tokens=5;pace=20ms;first=1.5s;head_then=2m;status=503;retry-after=2;message=busy now;stall=3;\
+            cut=rst@4;error=sse@1;garbage=sse;usage=none;cached=7;reasoning=8;body=64k;tool=a,b;reflect=body";
+        let expected = Directives {
+            tokens: Some(5),
+            pace: Some(Duration::from_millis(20)),
+            first: Some(Duration::from_millis(1500)),
+            head_then: Some(Duration::from_secs(120)),
+            status: Some(StatusCode::SERVICE_UNAVAILABLE),
+            retry_after: Some(2),
+            message: Some("busy now".to_owned()),
+            stall: Some(3),
+            cut: Some((Cut::Reset, 4)),
+            error: Some(1),
+            garbage: Some(Garbage::Events),
+            no_usage: true,
+            cached: Some(7),
+            reasoning: Some(8),
+            body: Some(64 << 10),
+            tools: Some(vec!["a".to_owned(), "b".to_owned()]),
+            reflect: Some(Reflect::Body),
+        };
+        assert_eq!(Directives::parse(text), Ok(expected));
+        for (key, ..) in DIRECTIVES {
+            assert!(text.contains(&format!("{key}=")), "{key} is not in this test");
+        }
+    }
+
+    #[test]
+    fn a_later_key_wins_and_spelling_is_lenient() {
+        let directives =
+            Directives::parse(" Retry_After = 1 ;; head-then=5ms; retry-after=9;").expect("valid");
+        assert_eq!(directives.retry_after, Some(9));
+        assert_eq!(directives.head_then, Some(Duration::from_millis(5)));
+    }
+
+    #[test]
+    fn what_is_wrong_is_named_and_what_is_right_is_listed() {
+        for wrong in [
+            "tokens",
+            "tokens=",
+            "tokens=+1",
+            "tokens=-1",
+            "tokens=1000001",
+            "pace=20",
+            "pace=ms",
+            "pace=1.2.3s",
+            "pace=11m",
+            "pace=NaNs",
+            "status=200",
+            "status=600",
+            "cut=fin@",
+            "cut=fin@x",
+            "cut=bad@1",
+            "cut=",
+            "error=json@1",
+            "garbage=xml",
+            "usage=some",
+            "body=2g",
+            "body=1gg",
+            "body=k",
+            "tool=",
+            "tool=a,",
+            "reflect=all",
+            "=",
+            "=1",
+            "pcae=1ms",
+        ] {
+            let message = Directives::parse(wrong).expect_err(wrong).to_string();
+            assert!(message.contains(&format!("{wrong:?}")), "{message}");
+            for (_, form, _) in DIRECTIVES {
+                assert!(message.contains(form), "{message}");
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_makes_the_parser_panic(text in "\\PC*") {
+            let _ = Directives::parse(&text);
+        }
+
+        #[test]
+        fn no_value_makes_a_directive_panic(at in 0..DIRECTIVES.len(), value in "[0-9a-z@.,+-]{0,24}|\\PC{0,12}") {
+            let _ = Directives::parse(&format!("{}={value}", DIRECTIVES[at].0));
+        }
+    }
+}

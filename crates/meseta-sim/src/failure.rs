@@ -1,0 +1,62 @@
+//! Errors in the shape in which `OpenAI` sends them.
+
+use bytes::Bytes;
+use http::StatusCode;
+use serde::Serialize;
+
+#[derive(Debug)]
+pub struct Failure {
+    pub status: StatusCode,
+    pub message: String,
+    pub kind: &'static str,
+    pub param: Option<&'static str>,
+    pub code: Option<&'static str>,
+}
+
+impl Failure {
+    /// The client's mistake: a 400, with the field that is to blame.
+    pub fn request(param: Option<&'static str>, message: impl Into<String>) -> Self {
+        Self {
+            status: StatusCode::BAD_REQUEST,
+            message: message.into(),
+            kind: "invalid_request_error",
+            param,
+            code: None,
+        }
+    }
+
+    pub fn not_found(param: Option<&'static str>, code: &'static str, message: String) -> Self {
+        Self { status: StatusCode::NOT_FOUND, code: Some(code), ..Self::request(param, message) }
+    }
+
+    /// An error that was ordered, with the type and code that go with its status.
+    pub fn ordered(status: StatusCode, message: Option<&str>) -> Self {
+        let (kind, code) = match status.as_u16() {
+            401 => ("invalid_request_error", Some("invalid_api_key")),
+            404 => ("invalid_request_error", Some("model_not_found")),
+            429 => ("rate_limit_error", Some("rate_limit_exceeded")),
+            400..=499 => ("invalid_request_error", None),
+            _ => ("server_error", None),
+        };
+        let message =
+            message.map_or_else(|| format!("The simulator was told to answer {status}."), str::to_owned);
+        Self { status, message, kind, param: None, code }
+    }
+
+    pub fn body(&self) -> Bytes {
+        #[derive(Serialize)]
+        struct Body<'a> {
+            error: Error<'a>,
+        }
+        #[derive(Serialize)]
+        struct Error<'a> {
+            message: &'a str,
+            r#type: &'a str,
+            param: Option<&'a str>,
+            code: Option<&'a str>,
+        }
+        let error = Error { message: &self.message, r#type: self.kind, param: self.param, code: self.code };
+        // Strings alone: there is nothing in it that could fail to serialise.
+        Bytes::from(serde_json::to_vec(&Body { error }).unwrap_or_default())
+    }
+}

@@ -1,0 +1,430 @@
+//! The few fields of a request that a data plane acts on, found in one pass over the JSON text.
+//!
+//! The pass checks the whole document (syntax, UTF-8 escapes, nesting up to 128 levels), remembers where
+//! the acted-on values stand, and keeps nothing else. A key that appears twice is refused when it is one we act
+//! on: two readers that pick different ones would be a way around every check that follows.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::ops::Range;
+
+use serde::de::{self, Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_json::value::RawValue;
+
+/// What a client asked for, as far as routing needs to know.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Envelope {
+    /// The decoded model name; `None` when the key is absent or null.
+    pub model: Option<String>,
+    pub stream: bool,
+    /// What the client itself said about usage in the stream.
+    pub include_usage: bool,
+    pub spans: Spans,
+}
+
+/// Where the acted-on values stand in the document, as byte ranges of the JSON text.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Spans {
+    /// Just behind the opening brace: where a missing key may be inserted.
+    pub opening: usize,
+    pub model: Option<Range<usize>>,
+    pub stream_options: Option<Range<usize>>,
+    pub include_usage: Option<Range<usize>>,
+    /// Whether `stream_options` holds any key, so that an insertion knows if a comma is due.
+    pub stream_options_empty: bool,
+}
+
+/// Why a document was refused.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// Not JSON: what is wrong and where (line and column, counted from 1).
+    Syntax(String),
+    /// JSON, but a field that we act on is not what the API says. `path` is a JSON path such as `stream`.
+    Field { path: &'static str, message: String },
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Refusal::Syntax(message) => formatter.write_str(message),
+            Refusal::Field { path, message } => write!(formatter, "`{path}` {message}"),
+        }
+    }
+}
+
+/// Reads a request body. `required` names the field without which the call makes no sense (`messages` for chat,
+/// `input` for embeddings) and the JSON types that it may have.
+pub fn read(body: &[u8], required: Required) -> Result<Envelope, Refusal> {
+    let text = std::str::from_utf8(body).map_err(|error| {
+        Refusal::Syntax(format!("the body is not valid UTF-8 (at byte {})", error.valid_up_to()))
+    })?;
+    let fields: Fields<'_> = serde_json::from_str(text)
+        .map_err(|error| Refusal::Syntax(format!("the body is not a JSON object: {error}")))?;
+    if let Some(path) = fields.duplicate {
+        return Err(Refusal::Field { path, message: "appears twice".to_owned() });
+    }
+    match fields.required(required) {
+        None | Some(Kind::Null) => {
+            return Err(Refusal::Field { path: required.name(), message: "is missing".to_owned() });
+        }
+        Some(kind) if !required.allows(kind) => {
+            return Err(Refusal::Field {
+                path: required.name(),
+                message: format!("must be {}, not {}", required.expectation(), kind.article()),
+            });
+        }
+        Some(_) => {}
+    }
+    fields.into_envelope(text)
+}
+
+/// The field that a call cannot do without.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Required {
+    Messages,
+    Input,
+}
+
+impl Required {
+    fn name(self) -> &'static str {
+        match self {
+            Required::Messages => "messages",
+            Required::Input => "input",
+        }
+    }
+
+    fn allows(self, kind: Kind) -> bool {
+        match self {
+            Required::Messages => kind == Kind::Array,
+            Required::Input => matches!(kind, Kind::Array | Kind::String),
+        }
+    }
+
+    fn expectation(self) -> &'static str {
+        match self {
+            Required::Messages => "an array",
+            Required::Input => "a string or an array",
+        }
+    }
+}
+
+#[derive(Default)]
+struct Fields<'a> {
+    model: Option<&'a RawValue>,
+    stream: Option<&'a RawValue>,
+    stream_options: Option<&'a RawValue>,
+    messages: Option<Kind>,
+    input: Option<Kind>,
+    duplicate: Option<&'static str>,
+}
+
+impl<'a> Fields<'a> {
+    fn required(&self, required: Required) -> Option<Kind> {
+        match required {
+            Required::Messages => self.messages,
+            Required::Input => self.input,
+        }
+    }
+
+    fn into_envelope(self, text: &'a str) -> Result<Envelope, Refusal> {
+        let mut envelope = Envelope::default();
+        // serde_json accepted an object, so an opening brace is the first thing behind white space.
+        envelope.spans.opening = text.find('{').map_or(0, |at| at + 1);
+        if let Some(raw) = self.model {
+            envelope.spans.model = Some(span(text, raw.get()));
+            envelope.model = decode::<Option<String>>("model", raw, "must be a string")?;
+        }
+        if let Some(raw) = self.stream {
+            envelope.stream =
+                decode::<Option<bool>>("stream", raw, "must be true or false")?.unwrap_or(false);
+        }
+        if let Some(raw) = self.stream_options {
+            envelope.spans.stream_options = Some(span(text, raw.get()));
+            serde_json::from_str::<Kind>(raw.get()).map_err(|error| Refusal::Syntax(error.to_string()))?;
+            let options = decode::<Option<Options<'_>>>("stream_options", raw, "must be an object")?;
+            if let Some(options) = options {
+                envelope.spans.stream_options_empty = options.empty;
+                if let Some(raw) = options.include_usage {
+                    envelope.spans.include_usage = Some(span(text, raw.get()));
+                    envelope.include_usage =
+                        decode::<Option<bool>>("stream_options.include_usage", raw, "must be true or false")?
+                            .unwrap_or(false);
+                }
+            } else {
+                envelope.spans.stream_options_empty = true;
+            }
+        }
+        Ok(envelope)
+    }
+}
+
+fn decode<'a, T: Deserialize<'a>>(
+    path: &'static str,
+    raw: &'a RawValue,
+    expectation: &str,
+) -> Result<T, Refusal> {
+    serde_json::from_str(raw.get()).map_err(|_| Refusal::Field { path, message: expectation.to_owned() })
+}
+
+/// The byte range of `part`, which must be a slice of `text`.
+fn span(text: &str, part: &str) -> Range<usize> {
+    let start = part.as_ptr() as usize - text.as_ptr() as usize;
+    start..start + part.len()
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Fields<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct FieldsVisitor;
+        impl<'de> Visitor<'de> for FieldsVisitor {
+            type Value = Fields<'de>;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("a JSON object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut fields = Fields::default();
+                // Keys are compared decoded: "mod\u0065l" is `model` to every JSON reader behind us.
+                while let Some(key) = map.next_key::<Key<'de>>()? {
+                    let seen = match key.0.as_ref() {
+                        "model" => fields.model.replace(map.next_value()?).map(|_| "model"),
+                        "stream" => fields.stream.replace(map.next_value()?).map(|_| "stream"),
+                        "stream_options" => {
+                            fields.stream_options.replace(map.next_value()?).map(|_| "stream_options")
+                        }
+                        "messages" => fields.messages.replace(map.next_value()?).map(|_| "messages"),
+                        "input" => fields.input.replace(map.next_value()?).map(|_| "input"),
+                        _ => {
+                            map.next_value::<Kind>()?;
+                            None
+                        }
+                    };
+                    fields.duplicate = fields.duplicate.or(seen);
+                }
+                Ok(fields)
+            }
+        }
+        deserializer.deserialize_map(FieldsVisitor)
+    }
+}
+
+/// An object key, decoded, borrowed where it has no escapes.
+struct Key<'a>(Cow<'a, str>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Key<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct KeyVisitor;
+        impl<'de> Visitor<'de> for KeyVisitor {
+            type Value = Key<'de>;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("a key")
+            }
+
+            fn visit_borrowed_str<E: de::Error>(self, text: &'de str) -> Result<Self::Value, E> {
+                Ok(Key(Cow::Borrowed(text)))
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Self::Value, E> {
+                Ok(Key(Cow::Owned(text.to_owned())))
+            }
+        }
+        deserializer.deserialize_str(KeyVisitor)
+    }
+}
+
+#[derive(Default)]
+struct Options<'a> {
+    include_usage: Option<&'a RawValue>,
+    empty: bool,
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Options<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct OptionsVisitor;
+        impl<'de> Visitor<'de> for OptionsVisitor {
+            type Value = Options<'de>;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut options = Options { empty: true, ..Options::default() };
+                while let Some(key) = map.next_key::<Key<'de>>()? {
+                    options.empty = false;
+                    if key.0 == "include_usage" {
+                        if options.include_usage.replace(map.next_value()?).is_some() {
+                            return Err(de::Error::duplicate_field("include_usage"));
+                        }
+                    } else {
+                        map.next_value::<IgnoredAny>()?;
+                    }
+                }
+                Ok(options)
+            }
+        }
+        deserializer.deserialize_map(OptionsVisitor)
+    }
+}
+
+/// The JSON type of a value that was walked and checked but not kept. Walking (rather than skipping) is what makes
+/// serde_json apply its nesting limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Null,
+    Boolean,
+    Number,
+    String,
+    Array,
+    Object,
+}
+
+impl Kind {
+    fn article(self) -> &'static str {
+        match self {
+            Kind::Null => "null",
+            Kind::Boolean => "a boolean",
+            Kind::Number => "a number",
+            Kind::String => "a string",
+            Kind::Array => "an array",
+            Kind::Object => "an object",
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Kind {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct KindVisitor;
+        impl<'de> Visitor<'de> for KindVisitor {
+            type Value = Kind;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("any JSON value")
+            }
+
+            fn visit_bool<E>(self, _: bool) -> Result<Kind, E> {
+                Ok(Kind::Boolean)
+            }
+
+            fn visit_i64<E>(self, _: i64) -> Result<Kind, E> {
+                Ok(Kind::Number)
+            }
+
+            fn visit_u64<E>(self, _: u64) -> Result<Kind, E> {
+                Ok(Kind::Number)
+            }
+
+            fn visit_f64<E>(self, _: f64) -> Result<Kind, E> {
+                Ok(Kind::Number)
+            }
+
+            fn visit_str<E>(self, _: &str) -> Result<Kind, E> {
+                Ok(Kind::String)
+            }
+
+            fn visit_unit<E>(self) -> Result<Kind, E> {
+                Ok(Kind::Null)
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Kind, A::Error> {
+                while seq.next_element::<Kind>()?.is_some() {}
+                Ok(Kind::Array)
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Kind, A::Error> {
+                while map.next_entry::<IgnoredAny, Kind>()?.is_some() {}
+                Ok(Kind::Object)
+            }
+        }
+        deserializer.deserialize_any(KindVisitor)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn chat(body: &str) -> Result<Envelope, Refusal> {
+        read(body.as_bytes(), Required::Messages)
+    }
+
+    fn field(body: &str) -> (&'static str, String) {
+        match chat(body) {
+            Err(Refusal::Field { path, message }) => (path, message),
+            other => panic!("expected a field refusal, got {other:?}"),
+        }
+    }
+
+    #[test]
+    fn finds_what_it_acts_on_and_where() {
+        let body = r#" {"x":1,"model" : "a/b","messages":[],"stream":true,"stream_options":{"include_usage":false}}"#;
+        let envelope = chat(body).unwrap();
+        assert_eq!(envelope.model.as_deref(), Some("a/b"));
+        assert!(envelope.stream);
+        assert!(!envelope.include_usage);
+        assert_eq!(&body[envelope.spans.model.unwrap()], "\"a/b\"");
+        assert_eq!(&body[envelope.spans.include_usage.unwrap()], "false");
+        assert_eq!(&body[..envelope.spans.opening], " {");
+    }
+
+    #[test]
+    fn null_is_absent() {
+        let envelope = chat(r#"{"model":null,"messages":[1],"stream":null,"stream_options":null}"#).unwrap();
+        assert_eq!(envelope.model, None);
+        assert!(!envelope.stream);
+        assert!(envelope.spans.stream_options_empty);
+    }
+
+    #[test]
+    fn refuses_wrong_types_by_path() {
+        assert_eq!(field(r#"{"model":1,"messages":[]}"#).0, "model");
+        assert_eq!(field(r#"{"model":"a","messages":{}}"#).1, "must be an array, not an object");
+        assert_eq!(field(r#"{"model":"a"}"#).1, "is missing");
+        assert_eq!(field(r#"{"messages":[],"stream":"yes"}"#).0, "stream");
+        assert_eq!(
+            field(r#"{"messages":[],"stream_options":{"include_usage":1}}"#).0,
+            "stream_options.include_usage"
+        );
+        assert_eq!(field(r#"{"messages":[],"stream_options":[]}"#).0, "stream_options");
+    }
+
+    #[test]
+    fn refuses_a_second_model_even_when_escaped() {
+        assert_eq!(
+            field(r#"{"model":"a","messages":[],"mod\u0065l":"b"}"#),
+            ("model", "appears twice".into())
+        );
+    }
+
+    #[test]
+    fn refuses_deep_nesting_without_overflowing() {
+        let deep = format!(r#"{{"messages":{}{}}}"#, "[".repeat(100_000), "]".repeat(100_000));
+        assert!(matches!(chat(&deep), Err(Refusal::Syntax(message)) if message.contains("recursion limit")));
+        let deep = format!(r#"{{"messages":[],"x":{}1{}}}"#, "[".repeat(100_000), "]".repeat(100_000));
+        assert!(matches!(chat(&deep), Err(Refusal::Syntax(_))));
+        let deep = format!(
+            r#"{{"messages":[],"stream_options":{{"x":{}1{}}}}}"#,
+            "[".repeat(100_000),
+            "]".repeat(100_000)
+        );
+        assert!(matches!(chat(&deep), Err(Refusal::Syntax(_))));
+    }
+
+    #[test]
+    fn refuses_what_is_not_an_object() {
+        for body in
+            ["", "null", "[]", "{", "{\"messages\":[]} x", "\u{feff}{}", "{\"messages\":[\"\\ud800\"]}"]
+        {
+            assert!(matches!(chat(body), Err(Refusal::Syntax(_))), "{body}");
+        }
+        assert!(matches!(read(b"{\"messages\":\xff}", Required::Messages), Err(Refusal::Syntax(_))));
+    }
+
+    #[test]
+    fn embeddings_take_a_string_or_an_array() {
+        assert!(read(br#"{"input":"a"}"#, Required::Input).is_ok());
+        assert!(read(br#"{"input":[1]}"#, Required::Input).is_ok());
+        assert!(read(br#"{"input":1}"#, Required::Input).is_err());
+    }
+}

@@ -1,0 +1,12 @@
+//! Wire formats of model APIs, as pure functions over bytes.
+//!
+//! Nothing here waits, opens a socket or knows a target: the data plane calls these functions with the bytes
+//! that it holds and gets back what it acts on. Bytes that nobody acts on are never decoded, so unknown fields
+//! survive untouched.
+#![forbid(unsafe_code)]
+
+pub mod edit;
+pub mod envelope;
+pub mod openai;
+pub mod sse;
+pub mod usage;
