@@ -3,6 +3,7 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
+use http::request::Parts;
 use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
 
@@ -14,7 +15,7 @@ use crate::serve::Worker;
 use crate::stages::choose::choose;
 use crate::stages::identify::identify;
 use crate::stages::pick::pick;
-use crate::stages::read::read;
+use crate::stages::read::{discard, read};
 use crate::stages::relay::{Body, relay};
 use crate::stages::send::{Answer, send};
 use crate::stages::translate::translate;
@@ -26,12 +27,16 @@ pub(crate) async fn handle(
     request: Request<Incoming>,
 ) -> Response<Body> {
     let snapshot = worker.shared.snapshot.load_full();
-    let mut trip = Trip::begin(worker, snapshot, listener, request.method().clone(), request.uri().path());
-    match travel(&mut trip, request).await {
+    let (head, mut body) = request.into_parts();
+    let mut trip = Trip::begin(worker, snapshot, listener, head.method.clone(), head.uri.path());
+    match travel(&mut trip, &head, &mut body).await {
         // `settle` and `record` follow when the trip is dropped: with the answer's last byte, or when the client leaves.
         Ok(Outbound::Answer(answer)) => relay(trip, answer),
         Ok(Outbound::Own(status, document)) => respond::json(trip, status, document),
-        Err(error) => respond::failure(trip, &error),
+        Err(error) => {
+            discard(&head.headers, &mut body, &error).await;
+            respond::failure(trip, &error)
+        }
     }
 }
 
@@ -41,22 +46,22 @@ enum Outbound {
     Own(StatusCode, Vec<u8>),
 }
 
-async fn travel(trip: &mut Trip, request: Request<Incoming>) -> Result<Outbound, Error> {
+async fn travel(trip: &mut Trip, head: &Parts, body: &mut Incoming) -> Result<Outbound, Error> {
     let snapshot = trip.snapshot.clone();
-    let endpoint = Endpoint::find(request.method(), request.uri().path())?;
+    let endpoint = Endpoint::find(&head.method, head.uri.path())?;
     if let Endpoint::Health | Endpoint::Ready = endpoint {
         trip.recorded = false;
         let (status, document) = models::health(&endpoint, trip);
         return Ok(Outbound::Own(status, document));
     }
     let listener = trip.listener(&snapshot)?;
-    let caller = identify(trip, listener, request.headers())?;
+    let caller = identify(trip, listener, &head.headers)?;
     let call = match endpoint {
         Endpoint::Call(call) => call,
         Endpoint::Model(id) => return Ok(Outbound::Own(StatusCode::OK, models::one(&snapshot, id)?)),
         _ => return Ok(Outbound::Own(StatusCode::OK, models::list(&snapshot))),
     };
-    let ask = read(trip, listener, caller, call, request).await?;
+    let ask = read(trip, listener, caller, call, &head.headers, body).await?;
     let mut plan = choose(trip, &ask)?;
     loop {
         let choice = pick(trip, &mut plan)?;

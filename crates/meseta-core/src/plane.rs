@@ -265,7 +265,7 @@ fn spawn_worker(
 ) -> Result<JoinHandle<()>, StartError> {
     let shared = shared.clone();
     let connections = desk.connections.clone();
-    let log = log.map(Writer::sender);
+    let log = log.and_then(Writer::sender);
     let phase = phase.subscribe();
     let cannot = |error: std::io::Error| StartError::Bind(format!("A worker thread cannot start ({error})."));
     let runtime = Builder::new_current_thread()

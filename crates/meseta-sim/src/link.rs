@@ -91,7 +91,8 @@ impl Drop for Socket {
     }
 }
 
-/// Closing a socket that holds unread bytes would reset the connection, so they are read first.
+/// Closing a socket that holds unread bytes would reset the connection, and what the client has yet to get
+/// would be lost: so they are read first.
 fn close_cleanly(socket: &SockRef<'_>) -> io::Result<()> {
     socket.shutdown(Shutdown::Write)?;
     let mut unread = [0; 4096];

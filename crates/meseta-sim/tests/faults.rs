@@ -2,7 +2,8 @@
 
 mod client;
 
-use std::io::Read;
+use std::io::{Read, Write};
+use std::time::{Duration, Instant};
 
 use client::{
     End, Reply, ask, chat, chat_with, connect, leave, post, receive, receive_until, send, start, streamed,
@@ -96,19 +97,60 @@ fn whole_answers_are_cut_after_bytes() {
 #[test]
 fn a_cut_lets_out_all_that_came_before_it() {
     let simulator = start();
-    let mut socket = connect(&simulator);
-    let request = streamed("m;body=64m;cut=fin@16777216", "");
-    send(&mut socket, "/v1/chat/completions", "", request.to_string().as_bytes());
-    // A client slower than the simulator: the socket's buffers are full when the cut is due.
-    let mut total = 0_usize;
-    let mut block = vec![0; 1 << 20];
-    loop {
-        match socket.read(&mut block).expect("a clean close, not a reset") {
-            0 => break,
-            length => total += length,
+    // The junk is never read: closing a socket in that state resets it unless care is taken.
+    for junk in [0, 200_000] {
+        let mut socket = connect(&simulator);
+        let body = streamed("m;first=100ms;body=24m;cut=fin@6291456", "").to_string();
+        let length = body.len();
+        let head =
+            format!("POST /v1/chat/completions HTTP/1.1\r\nhost: sim\r\ncontent-length: {length}\r\n\r\n");
+        socket.write_all(&[head.as_bytes(), body.as_bytes(), &vec![b' '; junk]].concat()).expect("sent");
+        // A client slower than the simulator: the socket's buffers are full when the cut is due.
+        let mut words = 0;
+        let mut block = [0; 2048];
+        loop {
+            match socket.read(&mut block).expect("a clean close, not a reset") {
+                0 => break,
+                length => words += blanks(&block[..length]),
+            }
+        }
+        // One blank per token; those around them are in the head and in `data: `, one per event and its role.
+        let events = (24 << 20) / (16 << 10) + 1;
+        assert!(words >= 6_291_456 + events, "{words} with {junk} bytes of junk");
+    }
+}
+
+#[test]
+fn a_cut_waits_for_a_full_socket() {
+    // With a client that does not read, some size fills the kernel's buffers and leaves a rest that the simulator
+    // still holds when the cut is due. Which one is the kernel's secret, so sizes are tried until one is too large.
+    for events in (1..2000).step_by(2) {
+        let simulator = start();
+        let mut socket = connect(&simulator);
+        let (bytes, tokens) = (events * (16 << 10), events * (4 << 10));
+        let request = streamed(&format!("m;body={bytes};cut=fin@{tokens}"), "");
+        send(&mut socket, "/v1/chat/completions", "", request.to_string().as_bytes());
+        let patience = Instant::now() + Duration::from_millis(100);
+        while simulator.stats().requests == 0
+            || (simulator.stats().in_flight > 0 && Instant::now() < patience)
+        {
+            std::thread::yield_now();
+        }
+        let too_large = simulator.stats().in_flight > 0;
+        let mut received = Vec::new();
+        socket.read_to_end(&mut received).expect("a clean close");
+        let words = blanks(&received);
+        assert!(words >= tokens + events, "{words} of {tokens} tokens");
+        if too_large {
+            return;
         }
     }
-    assert!(total > 64 << 20, "{total}");
+    panic!("no size fills this kernel's buffers");
+}
+
+#[expect(clippy::naive_bytecount, reason = "a crate for one test's count would be too much")]
+fn blanks(bytes: &[u8]) -> usize {
+    bytes.iter().filter(|byte| **byte == b' ').count()
 }
 
 #[test]

@@ -48,7 +48,9 @@ async fn answers_are_the_same_as_over_http1() {
     let simulator = start();
     let mut client = connect(&simulator).await;
     for request in [ask("echo", "a b c"), streamed("echo;pace=1ms", "a b c"), ask("m;body=300k", "")] {
-        let (text, whole) = read(call(&mut client, &request).await.expect("a response")).await;
+        let response = call(&mut client, &request).await.expect("a response");
+        assert!(response.headers().get("date").is_none());
+        let (text, whole) = read(response).await;
         assert!(whole);
         let reply = client::chat(&simulator, &request);
         assert_eq!(text, reply.text());

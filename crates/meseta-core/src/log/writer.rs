@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -25,7 +25,6 @@ struct Counts {
     queued: AtomicU64,
     written: AtomicU64,
     dropped: AtomicU64,
-    closing: AtomicBool,
 }
 
 /// A worker's end of the queue.
@@ -47,7 +46,9 @@ impl LogSender {
 }
 
 pub(crate) struct Writer {
-    sender: LogSender,
+    /// Given up to close: the thread ends when nobody is left who could append.
+    sender: Option<LogSender>,
+    counts: Arc<Counts>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -80,15 +81,17 @@ impl Writer {
                 .spawn(move || write(connection, &rows, &settings, &counts))
                 .map_err(|error| LogError(format!("The log's thread cannot start ({error}).")))?
         };
-        Ok(Writer { sender: LogSender { queue, counts }, thread: Some(thread) })
+        let sender = LogSender { queue, counts: counts.clone() };
+        Ok(Writer { sender: Some(sender), counts, thread: Some(thread) })
     }
 
-    pub fn sender(&self) -> LogSender {
+    /// A worker's end of the queue; `None` once the log is closed.
+    pub fn sender(&self) -> Option<LogSender> {
         self.sender.clone()
     }
 
     pub fn stats(&self) -> LogStats {
-        let counts = &self.sender.counts;
+        let counts = &self.counts;
         LogStats {
             written: counts.written.load(Ordering::Relaxed),
             dropped: counts.dropped.load(Ordering::Relaxed),
@@ -98,7 +101,7 @@ impl Writer {
 
     /// Writes what is queued and ends the thread. The workers must have ended before.
     pub fn close(&mut self) {
-        self.sender.counts.closing.store(true, Ordering::Relaxed);
+        self.sender = None;
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
@@ -123,15 +126,12 @@ fn write(mut connection: Connection, rows: &Receiver<Box<Row>>, settings: &LogSe
     loop {
         // Blocks while nothing happens, then gathers for one pause: a busy plane is woken for once a commit, not
         // once a request.
-        match rows.recv_timeout(Duration::from_millis(250)) {
+        match rows.recv_timeout(TIDY) {
             Ok(row) => {
                 batch.push(row);
-                if !counts.closing.load(Ordering::Relaxed) {
-                    std::thread::sleep(pause);
-                }
+                std::thread::sleep(pause);
                 batch.extend(rows.try_iter());
             }
-            Err(RecvTimeoutError::Timeout) if counts.closing.load(Ordering::Relaxed) => return,
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return,
         }

@@ -36,7 +36,7 @@ impl Plan {
     }
 }
 
-pub(crate) fn choose(trip: &mut Trip, ask: &Ask) -> Result<Plan, Error> {
+pub(crate) fn choose(trip: &mut Trip, ask: &Ask<'_>) -> Result<Plan, Error> {
     trip.enter(Stage::Choose);
     let asked = ask.envelope.model.as_deref().unwrap_or_default();
     // Plano's own clients send "none" where they want the default.

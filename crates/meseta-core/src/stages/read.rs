@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use http::HeaderMap;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, EXPECT};
-use http::{HeaderMap, Request};
 use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
 use meseta_wire::envelope::{self, Envelope, Refusal};
@@ -18,28 +18,28 @@ use crate::stages::identify::Caller;
 use crate::trip::Trip;
 
 /// One request, read.
-pub(crate) struct Ask {
+pub(crate) struct Ask<'a> {
     pub caller: Caller,
     pub call: Call,
-    pub headers: HeaderMap,
+    pub headers: &'a HeaderMap,
     pub body: Bytes,
     pub envelope: Envelope,
 }
 
-/// How much of a body that is too large is still taken in, so that a client that writes before it reads gets to see
-/// the answer instead of a broken connection.
+/// How much of a refused request's body is still taken in, so that a client that writes before it reads gets to see the
+/// answer instead of a broken connection, and may use the connection again.
 const DISCARD_BYTES: u64 = 128 * 1024 * 1024;
 const DISCARD_TIME: Duration = Duration::from_secs(10);
 
-pub(crate) async fn read(
+pub(crate) async fn read<'a>(
     trip: &mut Trip,
     listener: &Listener,
     caller: Caller,
     call: Call,
-    request: Request<Incoming>,
-) -> Result<Ask, Error> {
+    headers: &'a HeaderMap,
+    body: &mut Incoming,
+) -> Result<Ask<'a>, Error> {
     trip.enter(Stage::Read);
-    let (http::request::Parts { headers, .. }, body) = request.into_parts();
     if let Some(encoding) = headers.get(CONTENT_ENCODING)
         && !encoding.as_bytes().eq_ignore_ascii_case(b"identity")
     {
@@ -51,7 +51,7 @@ pub(crate) async fn read(
     }
     let deadline = Instant::now() + Duration::from_millis(listener.timeouts.body_ms);
     let limit = listener.limits.body_bytes;
-    let body = match timeout_at(deadline, collect(body, &headers, limit)).await {
+    let body = match timeout_at(deadline, collect(body, headers, limit)).await {
         Ok(read) => read?,
         Err(_) => {
             return Err(Error::new(
@@ -74,12 +74,8 @@ pub(crate) async fn read(
     Ok(Ask { caller, call, headers, body, envelope })
 }
 
-async fn collect(mut body: Incoming, headers: &HeaderMap, limit: u64) -> Result<Bytes, Error> {
+async fn collect(body: &mut Incoming, headers: &HeaderMap, limit: u64) -> Result<Bytes, Error> {
     if body.size_hint().lower() > limit {
-        // A client that asks before it sends (Expect: 100-continue) needs nothing taken in.
-        if !headers.contains_key(EXPECT) {
-            discard(&mut body).await;
-        }
         return Err(too_large(limit));
     }
     let mut first = Bytes::new();
@@ -91,7 +87,6 @@ async fn collect(mut body: Incoming, headers: &HeaderMap, limit: u64) -> Result<
         })?;
         let Ok(data) = frame.into_data() else { continue };
         if (first.len() + joined.len() + data.len()) as u64 > limit {
-            discard(&mut body).await;
             return Err(too_large(limit));
         }
         // Most bodies arrive in one piece, and that piece is used as it is.
@@ -112,7 +107,12 @@ fn expected(headers: &HeaderMap) -> Option<usize> {
     headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
-async fn discard(body: &mut Incoming) {
+/// Takes in what is left of the body of a request that was refused. Bounded, and not for a client that asks before it
+/// sends (Expect: 100-continue) or that has shown that it is too slow.
+pub(crate) async fn discard(headers: &HeaderMap, body: &mut Incoming, error: &Error) {
+    if body.is_end_stream() || headers.contains_key(EXPECT) || error.code == Code::RequestTimeout {
+        return;
+    }
     let mut taken = 0;
     let taking = async {
         while let Some(Ok(frame)) = body.frame().await {

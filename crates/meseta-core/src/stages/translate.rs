@@ -59,7 +59,7 @@ const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const IDENTITY: HeaderValue = HeaderValue::from_static("identity");
 const AGENT: HeaderValue = HeaderValue::from_static(concat!("meseta/", env!("CARGO_PKG_VERSION")));
 
-pub(crate) fn translate(trip: &mut Trip, ask: &Ask, choice: &Choice) -> Wire {
+pub(crate) fn translate(trip: &mut Trip, ask: &Ask<'_>, choice: &Choice) -> Wire {
     trip.enter(Stage::Translate);
     let target = &choice.target;
     let ask_usage = ask.call == Call::Chat && ask.envelope.stream && target.ask_stream_usage;
@@ -71,7 +71,7 @@ pub(crate) fn translate(trip: &mut Trip, ask: &Ask, choice: &Choice) -> Wire {
     let mut request = Request::new(Full::new(body));
     *request.method_mut() = Method::POST;
     *request.uri_mut() = Uri::default();
-    *request.headers_mut() = headers(&ask.headers, ask.caller, target);
+    *request.headers_mut() = headers(ask.headers, ask.caller, target);
     Wire { call: ask.call, request, hide_usage: ask_usage && !ask.envelope.include_usage }
 }
 
