@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from meseta import _core
 
 FOLDER = Path(__file__).parent.parent / "transcripts"
@@ -97,7 +98,7 @@ class Upstream:
 
     def __init__(self) -> None:
         self.listener = socket.create_server(("127.0.0.1", 0))
-        self.address = "127.0.0.1:{}".format(self.listener.getsockname()[1])
+        self.address = f"127.0.0.1:{self.listener.getsockname()[1]}"
         self.answers: queue.Queue[Message | None] = queue.Queue()
         self.seen: queue.Queue[Seen] = queue.Queue()
         self.thread = threading.Thread(target=self._serve, daemon=True)
@@ -222,7 +223,9 @@ def test_transcript(path: Path, tmp_path: Path) -> None:
     """Both ends see what the transcript says, and the log has its row."""
     document = json.loads((FOLDER / "base.json").read_text())
     script = sections(path.read_text())
-    patches = {name: json.loads(content) for name, content in script if name in ("config", "listener", "target")}
+    patches = {
+        name: json.loads(content) for name, content in script if name in ("config", "listener", "target")
+    }
     document["listeners"][0] = merge(document["listeners"][0], patches.get("listener", {}))
     document["targets"][0] = merge(document["targets"][0], patches.get("target", {}))
     document = merge(copy.deepcopy(document), patches.get("config", {}))

@@ -34,7 +34,7 @@ pub(crate) async fn handle(
         Ok(Outbound::Answer(answer)) => relay(trip, answer),
         Ok(Outbound::Own(status, document)) => respond::json(trip, status, document),
         Err(error) => {
-            discard(&head.headers, &mut body, &error).await;
+            Box::pin(discard(&head.headers, &mut body, &error)).await;
             respond::failure(trip, &error)
         }
     }

@@ -5,14 +5,17 @@
 
 use std::cell::Cell;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::time::Duration;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
-use http::{Request, Response};
-use hyper::body::Incoming;
+use bytes::Bytes;
+use http::{Request, Response, StatusCode};
+use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -96,6 +99,8 @@ const STALLED: Duration = Duration::from_secs(120);
 /// A kept connection whose other end vanished is noticed after about this long.
 const KEEP_ALIVE: Duration = Duration::from_secs(60);
 const SWEEP: Duration = Duration::from_secs(10);
+/// How long an HTTP/2 connection on which nothing goes on may take to close when it is asked to.
+const FAREWELL: Duration = Duration::from_secs(1);
 /// After an accept that failed (out of descriptors, say), so that the loop does not spin.
 const BREATH: Duration = Duration::from_millis(50);
 
@@ -219,7 +224,7 @@ impl Drop for Present {
     }
 }
 
-async fn connection(worker: Rc<Worker>, accepted: Accepted, phase: watch::Receiver<Phase>) {
+async fn connection(worker: Rc<Worker>, accepted: Accepted, mut phase: watch::Receiver<Phase>) {
     let door = accepted.door;
     let Ok(stream) = TcpStream::from_std(accepted.stream) else { return };
     let snapshot = worker.shared.snapshot.load_full();
@@ -232,12 +237,25 @@ async fn connection(worker: Rc<Worker>, accepted: Accepted, phase: watch::Receiv
     };
     drop(snapshot);
     if let Some(tls) = door.tls.load_full() {
-        let handshake = TlsAcceptor::from(tls).accept(stream);
-        let Ok(Ok(stream)) = tokio::time::timeout(limits.head, handshake).await else { return };
+        let handshake = opening(limits.head, &mut phase, TlsAcceptor::from(tls).accept(stream));
+        let Some(Ok(stream)) = handshake.await else { return };
         let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2".as_slice());
         serve(worker, door, TokioIo::new(stream), http2, limits, phase).await;
-    } else if let Some(http2) = starts_http2(&stream, limits.head).await {
+    } else if let Some(Some(http2)) = opening(limits.head, &mut phase, starts_http2(&stream)).await {
         serve(worker, door, TokioIo::new(stream), http2, limits, phase).await;
+    }
+}
+
+/// What comes before the first request. It has only so long, and a plane that drains does not wait for it.
+async fn opening<T>(
+    limit: Duration,
+    phase: &mut watch::Receiver<Phase>,
+    step: impl Future<Output = T>,
+) -> Option<T> {
+    tokio::select! {
+        biased;
+        done = tokio::time::timeout(limit, step) => done.ok(),
+        _ = phase.changed() => None,
     }
 }
 
@@ -249,25 +267,22 @@ struct Bounds {
     streams: u32,
 }
 
-/// Whether the client begins with HTTP/2's preface; `None` when it says nothing in time. Looks without taking, so that
+/// Whether the client begins with HTTP/2's preface; `None` when it leaves without a word. Looks without taking, so that
 /// an HTTP/1.1 connection is served with nothing in between.
-async fn starts_http2(stream: &TcpStream, wait: Duration) -> Option<bool> {
+async fn starts_http2(stream: &TcpStream) -> Option<bool> {
     const PREFACE: &[u8] = b"PRI * HTTP/2.0";
     let mut start = [0; PREFACE.len()];
-    let looking = async {
-        loop {
-            let seen = stream.peek(&mut start).await.ok().filter(|seen| *seen > 0)?;
-            if start[..seen] != PREFACE[..seen] {
-                return Some(false);
-            }
-            if seen == PREFACE.len() {
-                return Some(true);
-            }
-            // A few bytes of what may become the preface: they stay readable, so waiting for readiness would spin.
-            tokio::time::sleep(Duration::from_millis(2)).await;
+    loop {
+        let seen = stream.peek(&mut start).await.ok().filter(|seen| *seen > 0)?;
+        if start[..seen] != PREFACE[..seen] {
+            return Some(false);
         }
-    };
-    tokio::time::timeout(wait, looking).await.ok().flatten()
+        if seen == PREFACE.len() {
+            return Some(true);
+        }
+        // A few bytes of what may become the preface: they stay readable, so waiting for readiness would spin.
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
 }
 
 async fn serve<T>(
@@ -280,39 +295,17 @@ async fn serve<T>(
 ) where
     T: hyper::rt::Read + hyper::rt::Write + Unpin + 'static,
 {
-    let activity = Rc::new(Activity { open: Cell::new(0), last: Cell::new(std::time::Instant::now()) });
-    let service = {
-        let activity = activity.clone();
-        service_fn(move |request: Request<Incoming>| {
-            let listener = Arc::clone(&**door.name.load());
-            let answering = handle(worker.clone(), listener, request);
-            let open = activity.clone().open();
-            async move {
-                let response = answering.await;
-                drop(open);
-                Ok::<Response<Body>, Broken>(response)
-            }
-        })
+    let answer = move |request: Request<Incoming>| {
+        let listener = Arc::clone(&**door.name.load());
+        handle(worker.clone(), listener, request)
     };
     if http2 {
-        let connection = http2::Builder::new(LocalExecutor)
-            .timer(TokioTimer::new())
-            .max_concurrent_streams(bounds.streams)
-            .max_header_list_size(bounds.head_bytes)
-            .keep_alive_interval(KEEP_ALIVE)
-            .serve_connection(io, service);
-        tokio::pin!(connection);
-        let mut look = tokio::time::interval(bounds.head.max(Duration::from_millis(100)));
-        loop {
-            tokio::select! {
-                _ = connection.as_mut() => return,
-                _ = look.tick() => {
-                    if activity.idle_for(bounds.head) { connection.as_mut().graceful_shutdown() }
-                }
-                _ = phase.changed() => connection.as_mut().graceful_shutdown(),
-            }
-        }
+        return serve_http2(answer, io, bounds, phase).await;
     }
+    let service = service_fn(move |request| {
+        let answering = answer(request);
+        async move { Ok::<Response<Body>, Broken>(answering.await) }
+    });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         // Runs while a connection waits for its next request, too, so it is the limit of idleness as well.
@@ -329,18 +322,80 @@ async fn serve<T>(
     }
 }
 
+async fn serve_http2<T, A, F>(answer: A, io: T, bounds: Bounds, mut phase: watch::Receiver<Phase>)
+where
+    T: hyper::rt::Read + hyper::rt::Write + Unpin + 'static,
+    A: Fn(Request<Incoming>) -> F + 'static,
+    F: Future<Output = Response<Body>> + 'static,
+{
+    let activity = Rc::new(Activity { open: Cell::new(0), last: Cell::new(Instant::now()) });
+    let service = {
+        let activity = activity.clone();
+        service_fn(move |request: Request<Incoming>| {
+            let open = activity.clone().open();
+            // hyper counts headers for HTTP/1.1 only.
+            let answering = (request.headers().len() <= bounds.head_count as usize).then(|| answer(request));
+            async move {
+                let response = match answering {
+                    Some(answering) => answering.await,
+                    None => head_too_large(),
+                };
+                Ok::<_, Broken>(response.map(|body| Streaming { body, _open: open }))
+            }
+        })
+    };
+    let connection = http2::Builder::new(LocalExecutor)
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(bounds.streams)
+        .max_header_list_size(bounds.head_bytes)
+        .keep_alive_interval(KEEP_ALIVE)
+        .serve_connection(io, service);
+    tokio::pin!(connection);
+    let mut look = tokio::time::interval(bounds.head.max(Duration::from_millis(100)));
+    loop {
+        tokio::select! {
+            _ = connection.as_mut() => return,
+            _ = look.tick() => if activity.idle_for(bounds.head) { break },
+            _ = phase.changed() => break,
+        }
+    }
+    connection.as_mut().graceful_shutdown();
+    // Streams under way may finish. Where there is none, the other end has only so long to take its leave: hyper would
+    // wait for good for one that never finished its preface or a head.
+    activity.touch();
+    let mut look = tokio::time::interval(FAREWELL);
+    loop {
+        tokio::select! {
+            _ = connection.as_mut() => return,
+            _ = look.tick() => if activity.idle_for(FAREWELL) { return },
+        }
+    }
+}
+
+/// What hyper itself says of a head that is too large.
+fn head_too_large() -> Response<Body> {
+    let mut response = Response::new(Body::whole(Bytes::new(), None));
+    *response.status_mut() = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
+    response
+}
+
 /// Whether anything goes on on an HTTP/2 connection, for which hyper has no limit of idleness.
 struct Activity {
     open: Cell<usize>,
-    last: Cell<std::time::Instant>,
+    last: Cell<Instant>,
 }
 
+/// A stream, from its request's head to its answer's last byte.
 struct Open(Rc<Activity>);
 
 impl Activity {
     fn open(self: Rc<Activity>) -> Open {
         self.open.set(self.open.get() + 1);
         Open(self)
+    }
+
+    fn touch(&self) {
+        self.last.set(Instant::now());
     }
 
     fn idle_for(&self, limit: Duration) -> bool {
@@ -351,7 +406,33 @@ impl Activity {
 impl Drop for Open {
     fn drop(&mut self) {
         self.0.open.set(self.0.open.get() - 1);
-        self.0.last.set(std::time::Instant::now());
+        self.0.touch();
+    }
+}
+
+/// A body whose connection is not idle while it lasts.
+struct Streaming {
+    body: Body,
+    _open: Open,
+}
+
+impl HttpBody for Streaming {
+    type Data = Bytes;
+    type Error = Broken;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }
 

@@ -21,7 +21,7 @@ impl LogReader {
     }
 
     /// The rows of one SELECT. A query that takes longer than 30 seconds is stopped with a `LogError`.
-    #[pyo3(signature = (sql, parameters = Vec::new()))]
+    #[pyo3(signature = (sql, parameters: "list[object] | tuple[object, ...]" = Vec::new()) -> "list[tuple[object, ...]]")]
     fn query<'py>(
         &self,
         py: Python<'py>,

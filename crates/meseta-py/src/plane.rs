@@ -34,6 +34,7 @@ impl Plane {
     }
 
     /// Counters and the addresses that are open.
+    #[pyo3(signature = () -> "dict[str, object]")]
     fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let stats = py.detach(|| self.0.stats());
         let listeners = PyList::empty(py);

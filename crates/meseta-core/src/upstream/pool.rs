@@ -62,7 +62,8 @@ impl Pool {
         if let Some(kept) = self.kept(&target.origin) {
             return Ok(self.hand_out(target, kept, true));
         }
-        let connecting = connect::connect(self.connector.clone(), &target.origin, self.tls.get());
+        // Boxed: the state of a handshake is large, and every request would carry room for it.
+        let connecting = Box::pin(connect::connect(self.connector.clone(), &target.origin, self.tls.get()));
         let Ok(connected) = tokio::time::timeout(target.timeouts.connect, connecting).await else {
             return Err(Error::new(
                 Code::UpstreamConnectTimeout,

@@ -1,0 +1,1 @@
+"""The `meseta` command. `main.py` is the list of commands; each command is a file of its own."""

@@ -1,0 +1,170 @@
+"""`meseta up`: serve in the foreground, reload on SIGHUP and when a file changes, drain on SIGTERM."""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import signal
+import threading
+from typing import TYPE_CHECKING, Literal
+
+from meseta.cli.files import usual_file
+from meseta.cli.terminal import DONE, FAILED, TIMED_OUT, USAGE, Terminal
+from meseta.config.units import parse_duration_ms
+from meseta.plane import Plane, Source, listener_url
+from meseta.watch import INTERVAL_SECONDS, Watch
+
+if TYPE_CHECKING:
+    import argparse
+
+    from meseta.settings import Settings
+
+Event = Literal["stop", "reload", "stopped", "late"]
+
+HALT_SECONDS = 2.0
+"""After a second signal: how long the plane may take to write its log before the process ends regardless."""
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """FILE, --listen-port, --drain, --no-watch, --json."""
+    parser.add_argument(
+        "file",
+        nargs="?",
+        metavar="FILE",
+        help="the configuration (default: meseta.yaml, config.yaml or plano_config.yaml here; else no file)",
+    )
+    parser.add_argument(
+        "--listen-port", type=int, metavar="PORT", help="port of the first listener, 0 for any"
+    )
+    parser.add_argument(
+        "--drain", metavar="DURATION", help="how long requests may take to finish (default 30s)"
+    )
+    parser.add_argument(
+        "--no-watch", action="store_true", help="reload on SIGHUP only, not when a file changes"
+    )
+    parser.add_argument("--json", action="store_true", help="print where it listens as one line of JSON")
+
+
+def run(given: argparse.Namespace, terminal: Terminal, settings: Settings) -> int:
+    """Serve until SIGTERM or SIGINT; 0 when every request finished, 5 when the drain limit cut some."""
+    port = given.listen_port
+    if port is not None and not 0 <= port <= 65535:
+        terminal.fail("`--listen-port` must be from 0 to 65535.")
+        return USAGE
+    drain_seconds = settings.drain_seconds
+    if given.drain is not None:
+        try:
+            drain_seconds = parse_duration_ms(given.drain) / 1000
+        except ValueError as error:
+            terminal.fail(f"`--drain`: {error}")
+            return USAGE
+    file = given.file or usual_file()
+    if file:
+        source = Source.of_file(file, home=settings.home, port=port, child=True)
+    else:
+        source = Source.of_environment(home=settings.home, port=port)
+    # Handlers first: a signal that comes while the plane starts must not be lost.
+    events: queue.SimpleQueue[Event] = queue.SimpleQueue()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: events.put("stop"))
+    signal.signal(signal.SIGHUP, lambda *_: events.put("reload"))
+    plane = Plane(source, settings=settings)
+    terminal.problems(plane.warnings)
+    _announce(plane, terminal, as_json=given.json)
+    _serve(plane, events, terminal, watching=not given.no_watch)
+    return _drain(plane, events, terminal, drain_seconds)
+
+
+def _serve(plane: Plane, events: queue.SimpleQueue[Event], terminal: Terminal, *, watching: bool) -> None:
+    """Until a stop is asked for."""
+    watch = Watch(plane.files if watching else {})
+    while True:
+        try:
+            event = events.get(timeout=INTERVAL_SECONDS if watching else None)
+        except queue.Empty:
+            if not watch.changed():
+                continue
+            event = "reload"
+        if event == "stop":
+            return
+        # After a failure the last look counts: the same mistake is not read again every second.
+        if _reload(plane, terminal) and watching:
+            watch.follow(plane.files)
+
+
+def _reload(plane: Plane, terminal: Terminal) -> bool:
+    """Put the new configuration in force and return True, or say why the old one stays."""
+    from meseta.cli.main import explain_error
+
+    try:
+        warnings = plane.reload()
+    except Exception as error:
+        explain_error(error, terminal)
+        terminal.warn("Nothing was changed; the configuration in force stays.")
+        return False
+    terminal.problems(warnings)
+    terminal.say(f"Reloaded {plane.source}: snapshot {plane.stats()['snapshot']}.")
+    return True
+
+
+def _drain(plane: Plane, events: queue.SimpleQueue[Event], terminal: Terminal, limit: float) -> int:
+    """Stop in a thread, because the native call cannot hear a second signal."""
+    in_flight = plane.stats()["in_flight"]
+    if in_flight:
+        terminal.say(f"Stopping: {in_flight} in flight, up to {limit:g} s. A second signal stops at once.")
+
+    def stop() -> None:
+        try:
+            events.put("stopped" if plane.stop(limit) else "late")
+        except Exception as error:
+            terminal.fail(str(error))
+            events.put("late")
+
+    threading.Thread(target=stop, name="meseta-drain", daemon=True).start()
+    while (event := events.get()) == "reload":
+        pass
+    if event == "stopped":
+        terminal.say("Stopped.")
+        return DONE
+    if event == "late":
+        terminal.warn("Stopped; the limit cut off requests that were still in flight.")
+        return TIMED_OUT
+    terminal.warn("Stopped at once on a second signal.")
+    os._exit(FAILED)
+
+
+def _announce(plane: Plane, terminal: Terminal, *, as_json: bool) -> None:
+    """Where it listens, what it can call, and the next command to try."""
+    listeners = plane.listeners
+    snapshot = plane.snapshot
+    if as_json:
+        shown = [{**listener, "url": listener_url(listener)} for listener in listeners]
+        terminal.data(json.dumps({"listeners": shown, "log": plane.log_path, "source": plane.source}))
+    for listener in listeners:
+        terminal.say(f"Listening on {listener_url(listener)} ({listener['name']}), serving {plane.source}.")
+    callable_names = [target["name"] for target in snapshot["targets"]]
+    aliases = [row["id"] for row in snapshot["catalog"] if row["id"] not in callable_names]
+    aliases = [name for name in aliases if name in snapshot["names"]]
+    terminal.say(f"Models: {_listed(callable_names + aliases)}")
+    terminal.say(f"Log: {plane.log_path or 'off'}")
+    model = "sim/echo" if "sim" in snapshot["wildcards"] else _example(plane)
+    keys = ""
+    if snapshot["listeners"][0]["auth"]["type"] == "keys":
+        keys = " -H 'authorization: Bearer YOUR_KEY'"
+    body = json.dumps({"model": model, "messages": [{"role": "user", "content": "Hello"}]})
+    terminal.say(
+        f"Try: curl {plane.url}/chat/completions{keys} -H 'content-type: application/json' -d '{body}'"
+    )
+
+
+def _example(plane: Plane) -> str:
+    catalog = plane.snapshot["catalog"]
+    if catalog:
+        return catalog[0]["id"]
+    return plane.snapshot["targets"][0]["name"].replace("*", "MODEL")
+
+
+def _listed(names: list[str], most: int = 12) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more

@@ -1,0 +1,58 @@
+"""A `base_url` as people write it, checked and completed."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+_HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9._-]*[A-Za-z0-9_])?\.?", re.ASCII)
+_PATH = re.compile(r"[A-Za-z0-9._~!$&'()*+,;=:@%/-]*", re.ASCII)
+_QUERY = re.compile(r"[A-Za-z0-9._~!$&'()*+,;=:@%/?-]*", re.ASCII)
+_ENDPOINTS = ("/chat/completions", "/completions", "/embeddings", "/models", "/responses", "/messages")
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """Where requests go."""
+
+    base_url: str
+    """Scheme, host, port and path; no slash at the end."""
+    query: str
+    """What follows the question mark; usually empty."""
+
+
+def read_base_url(text: str, usual_path: str) -> Endpoint:
+    """Check a `base_url`; one without a path gets `usual_path`.
+
+    Raise ValueError with a sentence otherwise.
+    """
+    if text.startswith("$"):
+        raise ValueError("`base_url` must be an address; references such as $NAME work in secrets only.")
+    if not text.isascii() or any(character <= " " or character == "\x7f" for character in text):
+        raise ValueError(
+            "`base_url` must be ASCII without spaces; write an international host name in its xn-- form."
+        )
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+        host = parts.hostname or ""
+    except ValueError:
+        raise ValueError("`base_url` has a port or an address that cannot be.") from None
+    if parts.scheme not in {"http", "https"} or not host:
+        raise ValueError("`base_url` must begin with http:// or https:// and name a host.")
+    if "@" in parts.netloc:
+        raise ValueError("`base_url` must not carry a user name or password; write the key as `access_key`.")
+    if parts.fragment or text.endswith("#"):
+        raise ValueError("`base_url` must not have a # part.")
+    shown = f"[{host}]" if ":" in host else host
+    if (":" not in host and _HOST.fullmatch(host) is None) or port == 0:
+        raise ValueError("`base_url` has a host or port that cannot be.")
+    if _PATH.fullmatch(parts.path) is None or _QUERY.fullmatch(parts.query) is None:
+        raise ValueError("`base_url` has characters that must be written as %XX.")
+    path = parts.path.rstrip("/")
+    for ending in _ENDPOINTS:
+        if path.endswith(ending):
+            raise ValueError(f"`base_url` must end before {ending}, which Meseta adds itself.")
+    origin = f"{parts.scheme}://{shown}" + (f":{port}" if port is not None else "")
+    return Endpoint(origin + (path or usual_path), parts.query)

@@ -1,0 +1,159 @@
+"""Listeners as written to listeners as served."""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+import ssl
+from typing import TYPE_CHECKING, Literal
+
+from meseta.config import snapshot
+from meseta.config.model import DEFAULT_PORT, KeyAuth, Listener, PlanoListener, PlanoTraffic, Tls
+from meseta.config.secrets import SecretError
+from meseta.config.targets import is_usable_name
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from meseta.config.document import Path as KeyPath
+    from meseta.config.load import Loaded
+    from meseta.config.problems import Problem
+
+LARGEST_PEM = 1_048_576
+"""Bytes; a longer certificate chain or key is cut and then refused."""
+
+
+class ListenerBuilder:
+    """Turns listeners into their resolved form and collects what is wrong with them."""
+
+    def __init__(self, loaded: Loaded, environment: Mapping[str, str]) -> None:
+        self.loaded = loaded
+        self.environment = environment
+        self.problems: list[Problem] = []
+        self.listeners: list[snapshot.Listener] = []
+        self.paths: list[KeyPath] = []
+
+    def add(self, written: Listener, path: KeyPath) -> None:
+        """Add a listener of a `version: 1` file."""
+        served = self._begin(written.name, written.address, written.port, written.auth, path)
+        served["tls"] = self._tls(written.tls, path)
+        limits, timeouts = written.limits, written.timeouts
+        served["limits"] = {
+            "body_bytes": limits.body,
+            "head_bytes": limits.head,
+            "head_count": limits.head_count,
+            "connections": limits.connections,
+            "streams_per_connection": limits.streams_per_connection,
+        }
+        served["timeouts"] = {"head_ms": timeouts.head, "body_ms": timeouts.body}
+        self._keep(served, path)
+
+    def add_plano(self, written: PlanoListener | PlanoTraffic, name: str, path: KeyPath) -> None:
+        """Add a listener of a Plano file, whose default address is not ours."""
+        if written.address is None:
+            message = f"The listener {name!r} listens on 127.0.0.1, where Plano would listen on 0.0.0.0."
+            hint = "To serve other machines, write `address: 0.0.0.0` and `auth`."
+            self.problems.append(self.loaded.warning("config.changed_default", path, message, hint))
+        port = DEFAULT_PORT if written.port is None else written.port
+        self._keep(self._begin(name, written.address or "127.0.0.1", port, written.auth, path), path)
+
+    def _begin(
+        self, name: str, address: str, port: int, auth: KeyAuth | Literal["none"] | None, path: KeyPath
+    ) -> snapshot.Listener:
+        if not is_usable_name(name):
+            self._error(
+                "config.invalid_value", (*path, "name"), "`name` must be ASCII without control characters."
+            )
+        served = snapshot.listener(name, address, port)
+        try:
+            number = ipaddress.ip_address("127.0.0.1" if address == "localhost" else address)
+        except ValueError:
+            message = "`address` must be an IP address such as 127.0.0.1, 0.0.0.0 or ::1."
+            self._error("config.invalid_value", (*path, "address"), message)
+            return served
+        served["address"] = str(number)
+        if auth is None and not number.is_loopback:
+            message = f"The listener {name!r} is open to other machines at {address} and asks for no key."
+            hint = "Add `auth: {keys: [$NAME]}`, or `auth: none` if something else guards it."
+            self._error("config.unsafe_listener", (*path, "address"), message, hint)
+        if isinstance(auth, KeyAuth):
+            served["auth"] = {"type": "keys", "sha256": self._digests(auth, (*path, "auth", "keys"))}
+        return served
+
+    def _digests(self, auth: KeyAuth, path: KeyPath) -> list[str]:
+        digests: list[str] = []
+        for number, reference in enumerate(auth.keys):
+            here = (*path, number)
+            if reference.kind == "none":
+                message = "A key cannot be `none`."
+                self._error("config.invalid_value", here, message, "Write `auth: none` to ask for no key.")
+                continue
+            if reference.kind == "literal":
+                message = "The key stands in the file in clear text."
+                hint = "Write a reference: $NAME or file:/path."
+                self.problems.append(self.loaded.warning("config.literal_secret", here, message, hint))
+            if reference.kind == "file":
+                self.loaded.reads(self.loaded.folder / reference.name)
+            try:
+                secret = reference.resolve(self.environment, self.loaded.folder)
+            except SecretError as error:
+                self._error("config.unresolved_secret", here, str(error))
+                continue
+            if secret is None:  # only the word `none`, which was refused above
+                continue
+            digest = hashlib.sha256(secret.reveal().encode()).hexdigest()
+            if digest not in digests:
+                digests.append(digest)
+        return digests
+
+    def _tls(self, tls: Tls | None, path: KeyPath) -> dict[str, str] | None:
+        if tls is None:
+            return None
+        texts: dict[str, str] = {}
+        paths: dict[str, str] = {}
+        for key, written in (("certificate", tls.certificate), ("private_key", tls.private_key)):
+            full = self.loaded.folder / written
+            paths[key] = str(full)
+            self.loaded.reads(full)
+            try:
+                with full.open("rb") as stream:
+                    texts[f"{key}_pem"] = stream.read(LARGEST_PEM).decode("ascii", "replace")
+            except (OSError, ValueError) as error:
+                reason = getattr(error, "strerror", None) or "the path cannot be"
+                self._error("config.not_found", (*path, "tls", key), f"`{key}` cannot be read: {reason}.")
+        if len(texts) == len(paths):
+            self._check_pair(paths, (*path, "tls"))
+        return texts
+
+    def _check_pair(self, files: dict[str, str], path: KeyPath) -> None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        try:
+            # The empty password keeps OpenSSL from asking for one on the terminal.
+            context.load_cert_chain(files["certificate"], files["private_key"], password=lambda: "")
+        except (ssl.SSLError, OSError, ValueError):
+            message = "The certificate and the private key are not a pair in PEM form without a passphrase."
+            self._error("config.invalid_value", path, message)
+
+    def _keep(self, served: snapshot.Listener, path: KeyPath) -> None:
+        for other in self.listeners:
+            if other["name"] == served["name"]:
+                message = f"The listener name {served['name']!r} is written twice."
+                self._error("config.duplicate", (*path, "name"), message)
+            if (
+                served["port"]
+                and other["port"] == served["port"]
+                and _overlap(other["address"], served["address"])
+            ):
+                message = f"The listener {other['name']!r} has port {served['port']} already."
+                self._error("config.conflict", (*path, "port"), message, "Give one of them another port.")
+                break
+        self.listeners.append(served)
+        self.paths.append(path)
+
+    def _error(self, code: str, path: KeyPath, message: str, hint: str = "") -> None:
+        self.problems.append(self.loaded.problem(code, path, message, hint))
+
+
+def _overlap(one: str, other: str) -> bool:
+    everywhere = {"0.0.0.0", "::"}  # noqa: S104 (compared, not bound)
+    return one == other or one in everywhere or other in everywhere

@@ -1,0 +1,211 @@
+"""From what people wrote to the snapshot: complete, explicit, with every reference fetched.
+
+Nothing here opens a socket. Every mistake of the whole file comes out of one run, in file order.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from meseta.config import snapshot
+from meseta.config.environment import gather
+from meseta.config.listeners import ListenerBuilder
+from meseta.config.load import Loaded, load_file
+from meseta.config.model import File, PlanoFile, PlanoTrafficListeners
+from meseta.config.naming import Naming
+from meseta.config.problems import ConfigError, Problem
+from meseta.config.providers import SIMULATOR
+from meseta.config.targets import Entry, TargetBuilder
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from meseta.config.document import Path as KeyPath
+    from meseta.config.model import PlanoProvider
+    from meseta.watch import Mark
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """A configuration that can be served."""
+
+    snapshot: snapshot.Snapshot = field(repr=False)
+    """The document for the data plane. It holds secrets in clear text: show `redact(snapshot)` instead."""
+    warnings: list[Problem]
+    """What is odd about the file but does not stop it."""
+    files: dict[str, Mark] = field(default_factory=dict)
+    """Every file that it was read from and how it looked before: a change is a reason to read again."""
+
+
+def resolve_file(
+    path: str | Path,
+    *,
+    environment: Mapping[str, str] | None = None,
+    home: str | None = None,
+    simulator_url: str = snapshot.SIMULATOR_URL,
+    port: int | None = None,
+) -> Resolved:
+    """Read and resolve the file at `path`; raise ConfigError with every mistake in it.
+
+    `environment` (default: this process's) is supplemented by the `.env` beside the file. `home` is
+    MESETA_HOME.
+    `port` replaces the port of the first listener.
+    """
+    return resolve_loaded(
+        load_file(path), environment=environment, home=home, simulator_url=simulator_url, port=port
+    )
+
+
+def resolve_loaded(
+    loaded: Loaded,
+    *,
+    environment: Mapping[str, str] | None = None,
+    home: str | None = None,
+    simulator_url: str = snapshot.SIMULATOR_URL,
+    port: int | None = None,
+) -> Resolved:
+    """Resolve a configuration that was read; raise ConfigError with every mistake, those of form included."""
+    problems = list(loaded.problems)
+    document: snapshot.Snapshot | None = None
+    if loaded.config is not None:
+        loaded.reads(loaded.folder / ".env")
+        run = _Run(loaded, gather(loaded.folder, environment), home, simulator_url)
+        document = run.document(loaded.config, port)
+        problems += run.problems
+    problems.sort(key=lambda problem: (problem.line, problem.column))
+    if document is None or any(problem.severity == "error" for problem in problems):
+        raise ConfigError(problems)
+    return Resolved(document, problems, loaded.files)
+
+
+class _Run:
+    """One pass over one file."""
+
+    def __init__(
+        self, loaded: Loaded, environment: Mapping[str, str], home: str | None, simulator_url: str
+    ) -> None:
+        self.loaded = loaded
+        self.environment = environment
+        self.home = home
+        self.simulator_url = simulator_url
+        self.problems: list[Problem] = []
+
+    def document(self, config: File | PlanoFile, port: int | None) -> snapshot.Snapshot:
+        listeners = self._listeners(config)
+        if port is not None and listeners:
+            listeners[0]["port"] = port
+        entries, complete = self._entries(config)
+        naming = Naming(
+            self.loaded,
+            complete=complete and not self.loaded.kept.keys() & {"model_providers", "llm_providers"},
+        )
+        naming.add_entries(entries)
+        naming.add_aliases(config.model_aliases)
+        self.problems += naming.problems
+        return {
+            "format": snapshot.FORMAT,
+            "listeners": listeners,
+            "targets": naming.targets,
+            "names": naming.names,
+            "wildcards": naming.wildcards,
+            "default": naming.default,
+            "catalog": naming.catalog,
+            "log": self._log(config),
+        }
+
+    def _listeners(self, config: File | PlanoFile) -> list[snapshot.Listener]:
+        builder = ListenerBuilder(self.loaded, self.environment)
+        if isinstance(config, File):
+            for number, listener in enumerate(config.listeners):
+                builder.add(listener, ("listeners", number))
+        elif isinstance(config.listeners, PlanoTrafficListeners):
+            if config.listeners.egress_traffic is not None:
+                path: KeyPath = ("listeners", "egress_traffic")
+                builder.add_plano(config.listeners.egress_traffic, "egress_traffic", path)
+        else:
+            for number, plano in enumerate(config.listeners):
+                if plano.type == "model":
+                    builder.add_plano(plano, plano.name, ("listeners", number))
+                else:
+                    message = f"The listener {plano.name!r} is of type {plano.type}, which is not served yet."
+                    self.problems.append(
+                        self.loaded.warning("config.not_served", ("listeners", number, "type"), message)
+                    )
+        if not builder.listeners and self.loaded.complete:
+            message = "There is no listener of type model, so there is nothing to serve."
+            hint = "Add `- {type: model, name: models, port: 12000}` to `listeners`."
+            self.problems.append(
+                self.loaded.problem("config.missing_key", ("listeners",), message, hint, key=True)
+            )
+        self.problems += builder.problems
+        return builder.listeners
+
+    def _entries(self, config: File | PlanoFile) -> tuple[list[Entry], bool]:
+        """Return the targets of the file, and whether every entry became one."""
+        section, providers = self._providers(config)
+        builder = TargetBuilder(self.loaded, self.environment, self.simulator_url)
+        total_ms = _plano_timeout(config)
+        built = [builder.build(entry, (section, number), total_ms) for number, entry in enumerate(providers)]
+        self.problems += builder.problems
+        entries = [entry for entry in built if entry is not None]
+        simulated = [entry for entry in entries if entry.target["base_url"] == self.simulator_url]
+        if simulated and not any(
+            entry.wildcard and entry.target["provider"] == SIMULATOR for entry in entries
+        ):
+            entries.append(_simulator(simulated[0]))
+        return entries, len(entries) >= len(built)
+
+    def _providers(self, config: File | PlanoFile) -> tuple[str, Sequence[PlanoProvider]]:
+        if isinstance(config, PlanoFile) and config.llm_providers is not None:
+            path: KeyPath = ("llm_providers",)
+            if self.loaded.has(("model_providers",)):
+                message = "`llm_providers` is the older name of `model_providers`; a file has one of them."
+                self.problems.append(self.loaded.problem("config.conflict", path, message, key=True))
+            else:
+                message = "`llm_providers` is the older name of `model_providers`."
+                hint = "Rename it."
+                self.problems.append(self.loaded.warning("config.overridden", path, message, hint, key=True))
+            return "llm_providers", config.llm_providers
+        if not config.model_providers and self.loaded.complete:
+            message = "`model_providers` is missing or empty, so there is nothing to call."
+            self.problems.append(
+                self.loaded.problem("config.missing_key", ("model_providers",), message, key=True)
+            )
+        return "model_providers", config.model_providers
+
+    def _log(self, config: File | PlanoFile) -> dict[str, object] | None:
+        home = self.home or ".meseta"
+        start = Path.cwd() if self.home else self.loaded.folder
+        if isinstance(config, PlanoFile):
+            return snapshot.log(start / home)
+        if isinstance(config.store, str):
+            return None
+        store = config.store
+        folder = self.loaded.folder / store.path if store.path else start / home
+        if "\0" in str(folder):
+            message = "`path` must be the path of a directory."
+            self.problems.append(self.loaded.problem("config.invalid_value", ("store", "path"), message))
+        return snapshot.log(folder, keep_hours=-(-store.keep // 3_600_000), max_bytes=store.max_size)
+
+
+def _simulator(like: Entry) -> Entry:
+    """Return the wildcard for the simulator, which is there whenever the file names the simulator at all."""
+    target = snapshot.target(f"{SIMULATOR}/*", SIMULATOR, "*", like.target["base_url"])
+    return Entry(target, like.path, target["name"], named=False, default=False)
+
+
+def _plano_timeout(config: File | PlanoFile) -> int | None:
+    """Plano limits a call per listener; we do so per target.
+
+    Its one model listener decides for all of them.
+    """
+    if isinstance(config, File):
+        return None
+    if isinstance(config.listeners, PlanoTrafficListeners):
+        return config.listeners.egress_traffic.timeout if config.listeners.egress_traffic else None
+    limits = [
+        listener.timeout for listener in config.listeners if listener.type == "model" and listener.timeout
+    ]
+    return max(limits) if limits else None

@@ -1,0 +1,173 @@
+"""Requests and their attempts as the log recorded them, and totals from the rollups."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any
+
+from meseta.native import core
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One call to a target. Times are microseconds; `started_us` counts from the beginning of the request."""
+
+    number: int
+    target: str
+    provider: str
+    model: str
+    started_us: int
+    connect_us: int | None
+    """None when an open connection was used again."""
+    first_byte_us: int | None
+    duration_us: int | None
+    status: int | None
+    code: str | None
+    request_bytes: int
+    response_bytes: int
+
+
+@dataclass(frozen=True)
+class Request:
+    """One request. Times are microseconds, sizes bytes; `started_us` is Unix time."""
+
+    id: int
+    started_us: int
+    listener: str
+    method: str
+    path: str
+    model_requested: str | None
+    model: str | None
+    provider: str | None
+    target: str | None
+    stream: bool
+    status: int
+    code: str | None
+    """The error code, or None when the request succeeded."""
+    blame: str | None
+    """`client`, `upstream` or `plane`, or None when the request succeeded."""
+    attempts_made: int
+    duration_us: int
+    first_byte_us: int | None
+    request_bytes: int
+    response_bytes: int
+    chunks: int
+    input_tokens: int | None
+    cached_tokens: int | None
+    output_tokens: int | None
+    reasoning_tokens: int | None
+    usage_source: str | None
+    """`exact`, `missing`, or None when no model answered."""
+    session: str | None
+    run: str | None
+    tags: str | None
+    trace_id: str | None
+    stages: str | None
+    """The stages that it passed and when each began: `identify=3 read=41 ...`, microseconds."""
+    snapshot: str | None
+    attempts: tuple[Attempt, ...] = field(default=())
+
+    @property
+    def request_id(self) -> str:
+        """The id as clients see it in `x-meseta-request-id`."""
+        return f"req_{self.id & 0xFFFF_FFFF_FFFF_FFFF:016x}"
+
+
+@dataclass(frozen=True)
+class Totals:
+    """Sums over whole hours for one provider and model."""
+
+    provider: str | None
+    model: str | None
+    requests: int
+    errors: int
+    usage_missing: int
+    """Answers whose provider did not say how many tokens they took."""
+    input_tokens: int
+    cached_tokens: int
+    output_tokens: int
+    reasoning_tokens: int
+    duration_us: int
+    request_bytes: int
+    response_bytes: int
+
+
+_ATTEMPT_COLUMNS = [part.name for part in fields(Attempt)]
+_REQUEST_COLUMNS = [
+    "attempts" if part.name == "attempts_made" else part.name
+    for part in fields(Request)
+    if part.name != "attempts"
+]
+_SUMS = [part.name for part in fields(Totals)][2:]
+_REQUEST_ID = re.compile(r"req_([0-9a-f]{16})", re.ASCII)
+
+_BATCH = 500
+"""SQLite allows a bounded number of parameters in one query."""
+
+
+class RequestLog:
+    """The log at one path, read-only. Safe to use while a plane writes it."""
+
+    def __init__(self, path: str | Path) -> None:
+        """Open the log; raise `meseta._core.LogError` when there is none."""
+        self._reader = core().LogReader(str(path))
+
+    def last(self, count: int = 20) -> list[Request]:
+        """Return the newest `count` requests with their attempts, newest first."""
+        order = "ORDER BY started_us DESC, id DESC LIMIT ?"
+        return self._requests(order, (max(0, count),))
+
+    def find(self, request_id: str) -> Request | None:
+        """Return the request with this id (`req_` and 16 hex digits), or None; ValueError on another form."""
+        match = _REQUEST_ID.fullmatch(request_id)
+        if match is None:
+            raise ValueError(
+                "A request id is req_ and 16 lower-case hex digits, as in the header x-meseta-request-id."
+            )
+        number = int(match.group(1), 16)
+        signed = number - (1 << 64) if number >= 1 << 63 else number
+        found = self._requests("WHERE id = ?", (signed,))
+        return found[0] if found else None
+
+    def totals(self, *, since_hour: int = 0) -> list[Totals]:
+        """Return sums by provider and model over the hours from `since_hour` (Unix time in hours) on."""
+        sums = ", ".join(f"COALESCE(SUM({name}), 0)" for name in _SUMS)
+        rows = self._reader.query(
+            f"SELECT provider, model, {sums} FROM rollups WHERE hour >= ? GROUP BY provider, model "  # noqa: S608
+            "ORDER BY provider, model",
+            (since_hour,),
+        )
+        return [Totals(*row) for row in rows]
+
+    def _requests(self, clause: str, parameters: Sequence[int]) -> list[Request]:
+        columns = ", ".join(_REQUEST_COLUMNS)
+        rows = self._reader.query(f"SELECT {columns} FROM requests {clause}", parameters)  # noqa: S608
+        attempts = self._attempts([row[0] for row in rows])
+        return [_request(row, attempts.get(row[0], ())) for row in rows]
+
+    def _attempts(self, ids: list[int]) -> dict[int, tuple[Attempt, ...]]:
+        columns = ", ".join(_ATTEMPT_COLUMNS)
+        grouped: dict[int, tuple[Attempt, ...]] = {}
+        for start in range(0, len(ids), _BATCH):
+            batch = ids[start : start + _BATCH]
+            marks = ", ".join("?" * len(batch))
+            rows = self._reader.query(
+                f"SELECT request_id, {columns} FROM attempts WHERE request_id IN ({marks}) "  # noqa: S608
+                "ORDER BY request_id, number",
+                batch,
+            )
+            for row in rows:
+                grouped[row[0]] = (*grouped.get(row[0], ()), Attempt(*row[1:]))
+        return grouped
+
+
+def _request(row: Sequence[Any], attempts: tuple[Attempt, ...]) -> Request:
+    values = dict(zip(_REQUEST_COLUMNS, row, strict=True))
+    values["attempts_made"] = values.pop("attempts")
+    values["stream"] = bool(values["stream"])
+    return Request(**values, attempts=attempts)

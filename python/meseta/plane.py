@@ -1,0 +1,215 @@
+"""The running data plane: owns the native handle, the simulator if one is needed, and reloading.
+
+Standard library only until a configuration is read in this process: `meseta up` reads it in a child.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from meseta.config import snapshot as documents
+from meseta.config.environment import gather
+from meseta.native import core
+from meseta.settings import Settings
+from meseta.watch import Mark, mark
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+
+    from meseta.config.problems import Problem
+    from meseta.config.snapshot import Snapshot
+
+
+class Source:
+    """Where a plane's configuration comes from; `read` can be called again for a reload."""
+
+    def __init__(
+        self, name: str, read: Callable[[], tuple[Snapshot, list[Problem], dict[str, Mark]]]
+    ) -> None:
+        self.name = name
+        """What people call it: a path, or what was found in the environment."""
+        self.read = read
+        """Returns the snapshot, warnings, and the files to watch; raises ConfigError."""
+
+    @classmethod
+    def of_file(
+        cls, path: str | Path, *, home: str | None, port: int | None = None, child: bool = False
+    ) -> Source:
+        """Return a file, resolved in this process or, with `child`, in one of its own."""
+
+        def read() -> tuple[Snapshot, list[Problem], dict[str, Mark]]:
+            if child:
+                from meseta.config.child import resolve_in_child
+
+                answer = resolve_in_child(path, home=home, port=port)
+                return answer.snapshot, answer.warnings, answer.files
+            from meseta.config.resolve import resolve_file
+
+            resolved = resolve_file(path, home=home, port=port)
+            return resolved.snapshot, resolved.warnings, resolved.files
+
+        return cls(str(path), read)
+
+    @classmethod
+    def of_environment(cls, *, home: str | None, port: int | None = None) -> Source:
+        """No file: the keys in the environment and in `.env` of the working directory, and the simulator."""
+
+        def read() -> tuple[Snapshot, list[Problem], dict[str, Mark]]:
+            folder = Path.cwd()
+            place = folder / (home or ".meseta")
+            at = documents.DEFAULT_PORT if port is None else port
+            dotenv = str(folder / ".env")
+            looked = {dotenv: mark(dotenv)}
+            return documents.without_file(gather(folder), place, port=at), [], looked
+
+        return cls("the environment", read)
+
+
+class Plane:
+    """A data plane that serves from construction until `stop`; a context manager.
+
+    Raises ConfigError for a configuration that cannot be used, and `meseta._core`'s SnapshotError,
+    BindError or
+    LogError when the plane cannot start. Thread-safe.
+    """
+
+    def __init__(self, source: Source, *, settings: Settings | None = None) -> None:
+        self._settings = settings or Settings.from_environment()
+        self._source = source
+        self._lock = threading.Lock()
+        self._simulator: Any = None
+        self._stopped = False
+        self._snapshot, self.warnings, self.files = source.read()
+        """`warnings` of the configuration in force, and the `files` that it was read from."""
+        try:
+            self._handle = core().Plane(self._for_native(self._snapshot), workers=self._settings.workers)
+        except BaseException:
+            self._stop_simulator()
+            raise
+
+    @classmethod
+    def from_config(
+        cls, path: str | Path | None = None, *, port: int | None = None, settings: Settings | None = None
+    ) -> Plane:
+        """Serve the file at `path`, or without one what `meseta up` serves without a file.
+
+        `port` replaces the port of the first listener; 0 lets the system choose one.
+        """
+        settings = settings or Settings.from_environment()
+        if path is None:
+            return cls(Source.of_environment(home=settings.home, port=port), settings=settings)
+        return cls(Source.of_file(path, home=settings.home, port=port), settings=settings)
+
+    @classmethod
+    def from_text(cls, text: str, *, port: int | None = None, settings: Settings | None = None) -> Plane:
+        """Serve a configuration given as YAML text.
+
+        The log goes to a new temporary directory unless the text or
+        MESETA_HOME says where.
+        """
+        settings = settings or Settings.from_environment()
+        home = settings.home
+
+        def read() -> tuple[Snapshot, list[Problem], dict[str, Mark]]:
+            from meseta.config.load import load_bytes
+            from meseta.config.resolve import resolve_loaded
+
+            nonlocal home
+            home = home or tempfile.mkdtemp(prefix="meseta-")
+            resolved = resolve_loaded(load_bytes(text.encode(), "configuration"), home=home, port=port)
+            return resolved.snapshot, resolved.warnings, {}
+
+        return cls(Source("configuration", read), settings=settings)
+
+    @property
+    def source(self) -> str:
+        """What the configuration was read from."""
+        return self._source.name
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """The configuration in force, without its secrets."""
+        return documents.redact(self._snapshot)
+
+    @property
+    def log_path(self) -> str | None:
+        """The file of the log, or None when `store: off`."""
+        log = self._snapshot["log"]
+        return None if log is None else str(log["path"])
+
+    @property
+    def listeners(self) -> list[dict[str, Any]]:
+        """Where it listens: `name`, `address`, `port` as really bound, and `tls`."""
+        listeners: list[dict[str, Any]] = self.stats()["listeners"]
+        return listeners
+
+    @property
+    def url(self) -> str:
+        """The base URL of the first listener, `/v1` included, as an OpenAI client takes it."""
+        return listener_url(self.listeners[0]) + "/v1"
+
+    def stats(self) -> dict[str, Any]:
+        """Counters of the native plane at this moment."""
+        stats: dict[str, Any] = self._handle.stats()
+        return stats
+
+    def reload(self) -> list[Problem]:
+        """Read the configuration again and put it in force whole; return its warnings.
+
+        On any error the configuration in force stays as it is and the error is raised.
+        """
+        with self._lock:
+            if self._stopped:
+                raise RuntimeError("The plane is stopped; make a new one.")
+            snapshot, warnings, files = self._source.read()
+            self._handle.swap(self._for_native(snapshot))
+            self._snapshot, self.warnings, self.files = snapshot, warnings, files
+            return warnings
+
+    def stop(self, drain_seconds: float | None = None) -> bool:
+        """Accept nothing new, let requests in flight finish, stop.
+
+        They get up to `drain_seconds` (default MESETA_DRAIN).
+        True if every request finished in time. Further calls do nothing and return True.
+        """
+        with self._lock:
+            if self._stopped:
+                return True
+            self._stopped = True
+        limit = self._settings.drain_seconds if drain_seconds is None else drain_seconds
+        try:
+            return bool(self._handle.stop(drain_seconds=limit))
+        finally:
+            self._stop_simulator()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop(None if error is None else 0.0)
+
+    def _for_native(self, snapshot: Snapshot) -> str:
+        if documents.uses_simulator(snapshot):
+            if self._simulator is None:
+                self._simulator = core().Simulator()
+            snapshot = documents.with_simulator(snapshot, self._simulator.url)
+        return json.dumps(snapshot, separators=(",", ":"))
+
+    def _stop_simulator(self) -> None:
+        if self._simulator is not None:
+            self._simulator.stop()
+            self._simulator = None
+
+
+def listener_url(listener: dict[str, Any]) -> str:
+    """Return the URL of a listener as `stats` shows it; an unspecified address becomes loopback."""
+    address = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(listener["address"], listener["address"])  # noqa: S104
+    host = f"[{address}]" if ":" in address else address
+    return f"{'https' if listener.get('tls') else 'http'}://{host}:{listener['port']}"

@@ -1,0 +1,19 @@
+"""The generated pages of `docs/reference`: made from the tables and models, compared by a test."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from meseta.reference import commands, configuration, environment
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["PAGES"]
+
+PAGES: dict[str, Callable[[], str]] = {
+    "configuration.md": configuration.page,
+    "commands.md": commands.page,
+    "environment.md": environment.page,
+}
+"""File name to the function that writes the page."""

@@ -1,0 +1,50 @@
+"""The page of the machine's own settings."""
+
+from __future__ import annotations
+
+from meseta.config.providers import PROVIDERS
+from meseta.reference.markdown import NOTE, listed, paragraph
+from meseta.settings import SETTINGS
+
+
+def page() -> str:
+    """`docs/reference/environment.md`."""
+    lines = [
+        "# Environment variables",
+        "",
+        NOTE,
+        "",
+        *paragraph(
+            """
+            What belongs to the machine rather than to a configuration is set in the environment. A value that
+            cannot be used stops the command with exit code 3.
+            """
+        ),
+        "",
+        "| variable | default | meaning |",
+        "|---|---|---|",
+    ]
+    lines += [f"| `{row.name}` | {row.default} | {row.description} |" for row in SETTINGS]
+    lines += [
+        "| `NO_COLOR` | unset | Any value keeps colour out of the output. |",
+        "",
+        "## Keys of providers",
+        "",
+        *paragraph(
+            """
+            Without a configuration file, `meseta up` serves every provider whose key it finds here or in a
+            `.env` file in the working directory; where both have a variable, the environment wins. With a
+            file, only variables that the file names are read. `azure_openai` and `amazon_bedrock` need a
+            file, because they need a `base_url`.
+            """
+        ),
+        "",
+        "| provider | variables, the first that is set wins |",
+        "|---|---|",
+    ]
+    lines += [
+        f"| `{provider.name}` | {listed(list(provider.variables))} |"
+        for provider in PROVIDERS
+        if provider.variables and provider.base_url
+    ]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,189 @@
+"""The life of `meseta up`: start, reload, drain. Readiness is the line that it prints, never a sleep."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import signal
+import subprocess
+import sys
+import urllib.request
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+TEXT = "version: 1\nlisteners: [{name: models, port: 0}]\nmodel_providers: [{model: sim/*}]\n"
+
+
+class Running:
+    """A `meseta up` and where it listens."""
+
+    def __init__(self, process: subprocess.Popen[str], announced: dict[str, Any]) -> None:
+        self.process = process
+        self.announced = announced
+        self.url = announced["listeners"][0]["url"]
+        self.port = announced["listeners"][0]["port"]
+
+    @property
+    def errors(self) -> IO[str]:
+        assert self.process.stderr is not None
+        return self.process.stderr
+
+    def until(self, *beginnings: str) -> str:
+        """Read talk until a line begins like one of these."""
+        read: list[str] = []
+        for line in self.errors:
+            read.append(line)
+            if line.startswith(beginnings):
+                return line
+            if line.startswith("warning: Nothing was changed"):
+                break
+        raise AssertionError(f"no {beginnings} in {read}")
+
+    def models(self) -> list[str]:
+        with urllib.request.urlopen(f"{self.url}/v1/models") as answer:
+            return [row["id"] for row in json.load(answer)["data"]]
+
+    def stream(self, directives: str) -> tuple[http.client.HTTPConnection, http.client.HTTPResponse]:
+        """Begin a streamed request; its first bytes have arrived."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        body = {"model": "sim/echo", "stream": True, "messages": [{"role": "user", "content": "hi"}]}
+        headers = {"content-type": "application/json", "x-sim": directives}
+        connection.request("POST", "/v1/chat/completions", json.dumps(body), headers)
+        response = connection.getresponse()
+        assert response.status == 200
+        response.read1(1)
+        return connection, response
+
+
+@contextmanager
+def up(*arguments: str) -> Iterator[Running]:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "meseta", "up", "--json", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        assert line, process.stderr.read() if process.stderr else ""
+        yield Running(process, json.loads(line))
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_without_a_file() -> None:
+    with up("--listen-port", "0") as running:
+        assert running.models() == ["sim/echo"]
+        assert running.announced["source"] == "the environment"
+        assert running.until("Models:") == "Models: sim/*\n"
+        assert running.until("Try:").startswith(f"Try: curl {running.url}/v1/chat/completions -H")
+        running.process.terminate()
+        assert running.until("Stopped.") == "Stopped.\n"
+        assert running.process.wait() == 0
+
+
+def test_the_command_to_try_works(tmp_path: Path) -> None:
+    with up("--listen-port", "0") as running:
+        command = running.until("Try:").removeprefix("Try: ")
+        done = subprocess.run(command.replace("curl", "curl -s"), shell=True, capture_output=True, text=True)
+    assert json.loads(done.stdout)["choices"][0]["message"]["content"] == "Hello"
+
+
+@pytest.mark.parametrize("how", ["watch", "signal"])
+def test_reload(how: str) -> None:
+    file = Path("meseta.yaml")
+    file.write_text(TEXT)
+    with up(*(["--no-watch"] if how == "signal" else [])) as running:
+
+        def change(text: str) -> None:
+            file.write_text(text)
+            if how == "signal":
+                running.process.send_signal(signal.SIGHUP)
+
+        running.until("Try:")
+        change(TEXT + "model_aliases: {fast: {target: sim/echo}}\n")
+        running.until("Reloaded meseta.yaml")
+        assert running.models() == ["sim/echo", "fast"]
+        change("version: 1\nlisteners: [\n")
+        assert "config.syntax" in running.until("meseta.yaml:")
+        running.until("warning: Nothing was changed")
+        assert running.models() == ["sim/echo", "fast"]
+        change(TEXT)
+        running.until("Reloaded meseta.yaml")
+        assert running.models() == ["sim/echo"]
+
+
+def test_a_changed_dotenv_is_a_reason_to_reload() -> None:
+    Path("meseta.yaml").write_text(
+        "version: 1\nlisteners: [{name: m, port: 0, auth: {keys: [$CLIENT_KEY]}}]\nmodel_providers: "
+        "[{model: sim/*}]\n"
+    )
+    Path(".env").write_text("CLIENT_KEY=first\n")
+    with up() as running:
+        running.until("Try:")
+        Path(".env").write_text("CLIENT_KEY=second\n")
+        running.until("Reloaded")
+        request = urllib.request.Request(
+            f"{running.url}/v1/models", headers={"authorization": "Bearer second"}
+        )
+        with urllib.request.urlopen(request) as answer:
+            assert answer.status == 200
+
+
+def test_a_stream_finishes_before_the_end() -> None:
+    with up("--listen-port", "0") as running:
+        connection, response = running.stream("tokens=20;pace=20ms")
+        running.process.terminate()
+        assert response.read().rstrip().endswith(b"[DONE]")
+        connection.close()
+        assert running.process.wait() == 0
+
+
+def test_the_drain_limit_ends_a_stream_that_does_not() -> None:
+    with up("--listen-port", "0", "--drain", "100ms") as running:
+        connection, response = running.stream("stall=1")
+        running.process.terminate()
+        assert running.process.wait() == 5
+        running.until("warning: Stopped; the limit")
+        response.close()
+        connection.close()
+
+
+def test_a_second_signal_stops_at_once() -> None:
+    with up("--listen-port", "0", "--drain", "10m") as running:
+        connection, response = running.stream("stall=1")
+        running.process.terminate()
+        running.until("Stopping: 1 in flight")
+        running.process.send_signal(signal.SIGINT)
+        assert running.process.wait() == 1
+        running.until("warning: Stopped at once")
+        response.close()
+        connection.close()
+
+
+def test_secrets_are_not_in_the_process_list(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-only-in-the-environment")
+    Path("meseta.yaml").write_text(
+        TEXT.replace("[{model: sim/*}]", "[{model: openai/*, access_key: $OPENAI_API_KEY}]")
+    )
+    with up() as running:
+        words = Path(f"/proc/{running.process.pid}/cmdline").read_bytes()
+        assert b"sk-only" not in words
+
+
+def test_memory() -> None:
+    """The budget is 40 MiB for the plane; the program text, larger in a debug build, is not counted."""
+    Path("meseta.yaml").write_text(TEXT)
+    with up() as running:
+        running.until("Try:")
+        status = Path(f"/proc/{running.process.pid}/status").read_text()
+        anonymous = next(line for line in status.splitlines() if line.startswith("RssAnon"))
+        assert int(anonymous.split()[1]) < 32 * 1024

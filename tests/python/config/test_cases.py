@@ -1,0 +1,68 @@
+"""The cases of `tests/configs`: what people write above the rule, what comes of it below."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from meseta.config import ConfigError, load_bytes, resolve_loaded
+
+FOLDER = Path(__file__).parents[2] / "configs"
+CASES = sorted(FOLDER.glob("*.txt"))
+RULE = "-" * 20 + "\n"
+ENVIRONMENT = {
+    "OPENAI_API_KEY": "sk-openai",
+    "ANTHROPIC_API_KEY": "sk-anthropic",
+    "AZURE_OPENAI_API_KEY": "azure-key",
+    "TEAM_KEY": "team-key",
+    "OTHER_KEY": "other-key",
+    "EMPTY": "",
+    "CONTROL": "a\nb",
+}
+
+
+def outcome(written: str) -> str:
+    """Everything below the first rule."""
+    try:
+        loaded = load_bytes(written.encode(), "meseta.yaml", FOLDER)
+        resolved = resolve_loaded(loaded, environment=ENVIRONMENT)
+    except ConfigError as error:
+        text = "".join(f"{problem}\n" for problem in error.problems)
+    else:
+        text = json.dumps(resolved.snapshot, indent=2) + "\n"
+        if resolved.warnings:
+            text += RULE + "".join(f"{warning}\n" for warning in resolved.warnings)
+    return text.replace(str(FOLDER), "/HOME")
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.stem)
+def test_case(case: Path) -> None:
+    written, expected = case.read_text("utf-8").split(RULE, 1)
+    found = outcome(written)
+    if os.environ.get("MESETA_UPDATE") == "1":
+        case.write_text(written + RULE + found, "utf-8")
+        expected = found
+    assert found == expected
+    assert found.startswith("{") == case.name.startswith("ok-")
+
+
+@pytest.mark.parametrize(
+    "case", [case for case in CASES if case.name.startswith("bad-")], ids=lambda case: case.stem
+)
+def test_no_secret_in_a_message(case: Path) -> None:
+    below = case.read_text("utf-8").split(RULE, 1)[1]
+    for value in [
+        *ENVIRONMENT.values(),
+        "sk-acme-from-file",
+        "lines-that-are-secret",
+        "12345",
+        "user:secret",
+    ]:
+        assert not value or value not in below
+
+
+def test_there_are_enough_cases() -> None:
+    assert len(CASES) >= 40

@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from meseta.config import ConfigError, load_bytes, load_file, resolve_loaded
+from meseta.config.document import LARGEST_BYTES
+
+WORDS = [
+    "version", "1", "v0.4.0", "listeners", "model_providers", "model", "openai/a", "openai/*",
+    "name", "port", "auth", "keys", "$A", "none", "store", "off", "model_aliases", "target",
+    "timeouts", "connect", "5s", "- ", ": ", "\n", "  ", "[", "]", "{", "}", ",", "&a ", "*a", "<<",
+    "!!int ", "'", "\"", "|", ">", "#", "\t", "---", "...", "?", "%", "\0", "\x85", "\u2028", "é",
+    "@", "`", "~", "null", "true", "1e999", "0x1f", "-.inf", "999999999999999999999999999999",
+]  # fmt: skip
+
+yamlish = st.lists(st.sampled_from(WORDS), max_size=60).map("".join)
+
+scalars = (
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.sampled_from(WORDS)
+)
+trees = st.recursive(
+    scalars,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(WORDS), inner, max_size=5),
+)
+
+
+def digest(content: bytes) -> None:
+    """Read and resolve; anything but a result or a ConfigError with well-formed problems fails the test."""
+    try:
+        problems = resolve_loaded(load_bytes(content), environment={}).warnings
+    except ConfigError as error:
+        problems = error.problems
+        if not error.errors:
+            raise AssertionError("refused without an error") from error
+    for problem in problems:
+        assert problem.message.endswith((".", "?"))
+        assert "Traceback" not in str(problem)
+
+
+@given(st.binary(max_size=200))
+@example(b"\xef\xbb\xbfversion: 1")
+@example(b"\xff\xfeversion: 1")
+def test_any_bytes(content: bytes) -> None:
+    digest(content)
+
+
+@settings(max_examples=400)
+@given(yamlish)
+@example("version: 1\nmodel_providers: [&a {<<: *a}]")
+@example("version: 1\nmodel_providers: [{<<: [1, {model: ollama/*}]}]")
+@example("version: 1\nmodel_aliases: {<<: {}}\nmodel_providers: [{model: ollama/*}]")
+def test_any_yamlish_text(text: str) -> None:
+    digest(text.encode())
+
+
+@settings(max_examples=400)
+@given(trees, trees, trees, st.sampled_from(["1", "v0.4.0", "v0.3.0"]))
+def test_any_tree_under_the_known_keys(
+    listeners: object, providers: object, aliases: object, version: str
+) -> None:
+    import json
+
+    text = f"version: {version}\n"
+    for key, value in (("listeners", listeners), ("model_providers", providers), ("model_aliases", aliases)):
+        text += f"{key}: {json.dumps(value)}\n"
+    digest(text.encode())
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"#" * (LARGEST_BYTES + 1),
+        b"[" * 100_000,
+        b"{a: " * 10_000,
+        b"- " * 100_000,
+        b"version: 1\nx: [" + b"1," * 300_000 + b"]",
+    ],
+    ids=["bytes", "flow", "mappings", "block", "values"],
+)
+def test_bounds(content: bytes) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_bytes(content)
+    assert caught.value.code == "config.too_large"
+
+
+def test_invalid_utf_8_has_a_place() -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_bytes("version: 1\n# é".encode() + b"\xff\n")
+    assert str(caught.value).startswith(
+        "configuration:2:4: error[config.syntax]: The file is not UTF-8 text."
+    )
+
+
+def test_a_missing_file(tmp_path: object) -> None:
+    for path in ("nowhere.yaml", f"{tmp_path}", "a\0b"):
+        with pytest.raises(ConfigError) as caught:
+            load_file(path)
+        assert caught.value.code == "config.not_found"

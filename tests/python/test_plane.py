@@ -1,0 +1,141 @@
+"""The handle of a running plane, with the real native module."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import socket
+import threading
+import urllib.request
+from typing import TYPE_CHECKING, Any
+
+import openai
+import pytest
+
+from meseta import ConfigError, Plane
+from meseta.native import core
+from meseta.plane import listener_url
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+TEXT = """
+version: 1
+listeners: [{{name: models, port: {port}}}]
+model_providers: [{{model: sim/*}}]
+model_aliases: {aliases}
+"""
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MESETA_HOME", str(tmp_path / "home"))
+
+
+def models(url: str) -> list[str]:
+    with urllib.request.urlopen(f"{url}/models") as answer:
+        return [row["id"] for row in json.load(answer)["data"]]
+
+
+def write(file: Path, aliases: str, port: int = 0) -> None:
+    file.write_text(TEXT.format(aliases=aliases, port=port))
+
+
+def test_an_openai_client_is_answered_without_any_file() -> None:
+    with Plane.from_config(port=0) as plane:
+        client = openai.OpenAI(base_url=plane.url, api_key="unused")
+        with client:
+            answer = client.chat.completions.create(
+                model="sim/echo", messages=[{"role": "user", "content": "Hello there"}]
+            )
+    assert answer.choices[0].message.content == "Hello there"
+
+
+def test_reload_is_whole_or_not_at_all(tmp_path: Path) -> None:
+    file = tmp_path / "m.yaml"
+    write(file, "{}")
+    with Plane.from_config(file) as plane:
+        before, first = plane.url, plane.stats()["snapshot"]
+        write(file, "{fast: {target: sim/echo}}")
+        plane.reload()
+        assert plane.url == before, "the assigned port stays"
+        assert models(plane.url) == ["sim/echo", "fast"]
+        second = plane.stats()["snapshot"]
+        assert second != first
+        write(file, "{fast: {target: nowhere/x}}")
+        with pytest.raises(ConfigError):
+            plane.reload()
+        assert models(plane.url) == ["sim/echo", "fast"]
+        assert plane.stats()["snapshot"] == second
+
+
+def test_a_reload_that_cannot_bind_changes_nothing(tmp_path: Path) -> None:
+    file = tmp_path / "m.yaml"
+    write(file, "{}")
+    with socket.create_server(("127.0.0.1", 0)) as taken, Plane.from_config(file) as plane:
+        url, snapshot = plane.url, plane.stats()["snapshot"]
+        write(file, "{fast: {target: sim/echo}}", port=taken.getsockname()[1])
+        with pytest.raises(core().BindError):
+            plane.reload()
+        assert (plane.url, plane.stats()["snapshot"]) == (url, snapshot)
+        assert models(url) == ["sim/echo"]
+
+
+def test_a_port_that_is_taken_is_an_error_and_leaves_nothing_behind() -> None:
+    before = threading.active_count()
+    with (
+        socket.create_server(("127.0.0.1", 0)) as taken,
+        pytest.raises(core().BindError, match=r"127\.0\.0\.1"),
+    ):
+        Plane.from_config(port=taken.getsockname()[1])
+    assert threading.active_count() == before
+
+
+def test_stop_lets_a_stream_finish() -> None:
+    plane = Plane.from_config(port=0)
+    connection = http.client.HTTPConnection("127.0.0.1", plane.listeners[0]["port"], timeout=30)
+    body = {"model": "sim/echo", "stream": True, "messages": [{"role": "user", "content": "one two three"}]}
+    headers = {"content-type": "application/json", "x-sim": "pace=20ms"}
+    connection.request("POST", "/v1/chat/completions", json.dumps(body), headers)
+    response = connection.getresponse()
+    answers: list[bool] = []
+    stopping = threading.Thread(target=lambda: answers.append(plane.stop(20.0)))
+    stopping.start()
+    content = response.read()
+    stopping.join()
+    connection.close()
+    assert response.status == 200
+    assert content.rstrip().endswith(b"[DONE]")
+    assert answers == [True]
+    assert plane.stop() is True, "a second stop does nothing"
+    with pytest.raises(RuntimeError, match="stopped"):
+        plane.reload()
+
+
+def test_client_keys() -> None:
+    text = """
+version: 1
+listeners: [{name: models, port: 0, auth: {keys: [letmein]}}]
+model_providers: [{model: sim/*}]
+"""
+    with Plane.from_text(text) as plane:
+        assert [warning.code for warning in plane.warnings] == ["config.literal_secret"]
+        assert "letmein" not in json.dumps(plane.snapshot)
+        with openai.OpenAI(base_url=plane.url, api_key="letmein", max_retries=0) as right:
+            assert right.models.list().data
+        wrong = openai.OpenAI(base_url=plane.url, api_key="wrong", max_retries=0)
+        with wrong, pytest.raises(openai.AuthenticationError) as caught:
+            wrong.models.list()
+    assert caught.value.code == "auth.invalid"
+
+
+@pytest.mark.parametrize(
+    ("listener", "url"),
+    [
+        ({"address": "127.0.0.1", "port": 1, "tls": False}, "http://127.0.0.1:1"),
+        ({"address": "0.0.0.0", "port": 1, "tls": True}, "https://127.0.0.1:1"),
+        ({"address": "::", "port": 1, "tls": False}, "http://[::1]:1"),
+    ],
+)
+def test_listener_url(listener: dict[str, Any], url: str) -> None:
+    assert listener_url(listener) == url
