@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from meseta.config.problems import Problem
     from meseta.config.snapshot import Snapshot
 
+    Reading = tuple[Snapshot, list[Problem], dict[str, Mark]]
+
 
 class Source:
     """Where a plane's configuration comes from; `read` can be called again for a reload."""
@@ -42,7 +44,7 @@ class Source:
     ) -> Source:
         """Return a file, resolved in this process or, with `child`, in one of its own."""
 
-        def read() -> tuple[Snapshot, list[Problem], dict[str, Mark]]:
+        def read() -> Reading:
             if child:
                 from meseta.config.child import resolve_in_child
 
@@ -59,7 +61,7 @@ class Source:
     def of_environment(cls, *, home: str | None, port: int | None = None) -> Source:
         """No file: the keys in the environment and in `.env` of the working directory, and the simulator."""
 
-        def read() -> tuple[Snapshot, list[Problem], dict[str, Mark]]:
+        def read() -> Reading:
             folder = Path.cwd()
             place = folder / (home or ".meseta")
             at = documents.DEFAULT_PORT if port is None else port
@@ -115,7 +117,7 @@ class Plane:
         settings = settings or Settings.from_environment()
         home = settings.home
 
-        def read() -> tuple[Snapshot, list[Problem], dict[str, Mark]]:
+        def read() -> Reading:
             from meseta.config.load import load_bytes
             from meseta.config.resolve import resolve_loaded
 

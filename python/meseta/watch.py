@@ -1,6 +1,6 @@
 """Notice that a file changed, by looking at it: works on every file system and through symlinks.
 
-Whoever reads a file takes its mark first. A change between the reading and the first look is then a change too.
+Whoever reads a file takes its mark first, so that a change between reading and looking is seen too.
 """
 
 from __future__ import annotations

@@ -40,9 +40,9 @@ def _collect(parser: argparse.ArgumentParser, name: str, words: Words) -> None:
     here = words.setdefault(name, [])
     for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction):
-            for choice in action._choices_actions:
-                here.append((choice.dest, choice.help or ""))
-                _collect(action.choices[choice.dest], f"{name} {choice.dest}".strip(), words)
+            for choice, inner in action.choices.items():
+                here.append((choice, inner.description or ""))
+                _collect(inner, f"{name} {choice}".strip(), words)
         elif action.choices and not action.option_strings:
             here += [(str(choice), "") for choice in action.choices]
         else:

@@ -45,6 +45,9 @@ COMMANDS = (
 )
 
 EPILOG = """\
+commands:
+{commands}
+
 first steps:
   meseta demo                see it work, without key or network
   meseta up                  serve the keys in the environment, and sim/*
@@ -104,13 +107,20 @@ def _actions(parser: argparse.ArgumentParser, _rest: Sequence[str], args: Sequen
 
 def build_parser(named: str | None) -> Parser:
     """Return the parser; only the command `named` (or every one, for `*`) has its arguments declared."""
+    # Our own list, because the column widths of argparse differ from one Python to the next.
+    listed = "\n".join(f"  {command.name:<11} {command.summary}" for command in COMMANDS)
     parser = Parser(
-        prog="meseta", description="Meseta, an AI gateway in one process and one file.", epilog=EPILOG
+        prog="meseta",
+        description="Meseta, an AI gateway in one process and one file.",
+        epilog=EPILOG.format(commands=listed),
+        usage="meseta [-h] [--version] COMMAND ...",
     )
     parser.add_argument("--version", action="store_true", help="print the version and stop")
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands", parser_class=Parser)
+    commands = parser.add_subparsers(
+        dest="command", prog="meseta", help=argparse.SUPPRESS, parser_class=Parser
+    )
     for command in COMMANDS:
-        inner = commands.add_parser(command.name, help=command.summary, description=command.summary)
+        inner = commands.add_parser(command.name, description=command.summary)
         if named in {command.name, "*"}:
             _module(command).arguments(inner)
     return parser

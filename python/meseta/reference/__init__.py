@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from meseta.reference import commands, configuration, environment
+from meseta.reference import commands, configuration, environment, errors
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -15,5 +15,6 @@ PAGES: dict[str, Callable[[], str]] = {
     "configuration.md": configuration.page,
     "commands.md": commands.page,
     "environment.md": environment.page,
+    "errors.md": errors.page,
 }
 """File name to the function that writes the page."""

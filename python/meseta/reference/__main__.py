@@ -1,4 +1,4 @@
-"""`python -m meseta.reference FOLDER [--check]`: write the generated pages, or say which are out of date."""
+"""`python -m meseta.reference [FOLDER] [--check]`: write the pages, or say which are out of date."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from meseta.reference import PAGES
 def main() -> int:
     """Exit code 1 when a page is out of date under --check."""
     parser = argparse.ArgumentParser(prog="python -m meseta.reference")
-    parser.add_argument("folder", type=Path)
+    parser.add_argument("folder", type=Path, nargs="?", default=Path("docs/reference"))
     parser.add_argument("--check", action="store_true")
     given = parser.parse_args()
     stale = []
