@@ -1,4 +1,4 @@
-"""`python -m meseta.reference [FOLDER] [--check]`: write the pages, or say which are out of date."""
+"""`python -m meseta.reference [FOLDER] [--check]`: write the generated pages, or say which are stale."""
 
 from __future__ import annotations
 

@@ -29,7 +29,8 @@ def page() -> str:
             """
             In a stream that has begun, the same document is one event. What the HTTP parser itself refuses
             (a malformed head, or one that is too large) is answered 400 or 431 without a body, for there is
-            no request yet. **Blame** says who can put it right; **retry** says whether the same request can succeed
+            no request yet. **Blame** says who can put it right; **retry** says whether the same request can
+            succeed
             later at the same target (`same`), at another one (`elsewhere`), or not (`never`).
             """
         ),
