@@ -9,15 +9,17 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from meseta.config.problems import ConfigError, Problem
+    from meseta.errors import MesetaError
     from meseta.native import DebugBuildWarning
     from meseta.plane import Plane
     from meseta.version import __version__
 
-__all__ = ["ConfigError", "DebugBuildWarning", "Plane", "Problem", "__version__"]
+__all__ = ["ConfigError", "DebugBuildWarning", "MesetaError", "Plane", "Problem", "__version__"]
 
 _HOMES = {
     "ConfigError": "meseta.config.problems",
     "DebugBuildWarning": "meseta.native",
+    "MesetaError": "meseta.errors",
     "Plane": "meseta.plane",
     "Problem": "meseta.config.problems",
     "__version__": "meseta.version",

@@ -1,58 +1,73 @@
 from typing import SupportsFloat, SupportsIndex, final
 
-from _typeshed import Incomplete
+__all__ = ["LogReader", "Plane", "Simulator", "build_info", "check_snapshot", "error_codes", "stages"]
 
 @final
 class LogReader:
-    """A read-only handle on a log. `query` runs one SELECT and returns its rows as tuples."""
-
+    """
+    A read-only handle on a log. `query` runs one SELECT and returns its rows as tuples.
+    """
     def __new__(cls, /, path: str) -> LogReader: ...
-    def query(
-        self, /, sql: str, parameters: list[object] | tuple[object, ...] = ...
-    ) -> list[tuple[object, ...]]:
-        """The rows of one SELECT. A query that takes longer than 30 seconds is stopped with a `LogError`."""
+    def query(self, /, sql: str, parameters: "list[object] | tuple[object, ...]" = ...) -> "list[tuple[object, ...]]":
+        """
+        The rows of one SELECT. A query that takes longer than 30 seconds is stopped with a `LogError`.
+        """
 
 @final
 class Plane:
-    """A data plane that serves. It starts when it is made and stops when it is stopped or collected.
+    """
+    A data plane that serves. It starts when it is made and stops when it is stopped or collected.
 
     `snapshot` is the resolved document as JSON text; `workers` is the number of worker threads.
     """
-
     def __new__(cls, /, snapshot: str, *, workers: SupportsIndex) -> Plane: ...
-    def stats(self, /) -> dict[str, object]:
-        """Counters and the addresses that are open."""
+    def stats(self, /) -> "dict[str, object]":
+        """
+        Counters and the addresses that are open.
+        """
     def stop(self, /, *, drain_seconds: SupportsFloat | SupportsIndex) -> bool:
-        """Stops: no new connections, requests in flight get `drain_seconds` to finish. True if all of them did."""
+        """
+        Stops: no new connections, requests in flight get `drain_seconds` to finish. True if all of them did.
+        """
     def swap(self, /, snapshot: str) -> None:
-        """Exchanges the snapshot, whole or not at all. Requests in flight end on the old one."""
+        """
+        Exchanges the snapshot, whole or not at all. Requests in flight end on the old one.
+        """
 
 @final
 class Simulator:
-    """A simulated provider on a thread of its own. It serves from when it is made until it is stopped or collected.
+    """
+    A simulated provider on a thread of its own. It serves from when it is made until it is stopped or collected.
 
     `port` 0 takes a free one; `script` is the JSON text of scripted answers.
     """
-
-    def __new__(
-        cls, /, *, address: str = "127.0.0.1", port: SupportsIndex = 0, script: str | None = None
-    ) -> Simulator: ...
+    def __new__(cls, /, *, address: str = "127.0.0.1", port: SupportsIndex = 0, script: str | None = None) -> Simulator: ...
     def stop(self, /) -> None:
-        """Stops it; its connections end."""
+        """
+        Stops it; its connections end.
+        """
     @property
     def url(self, /) -> str:
-        """Its base URL, such as `http://127.0.0.1:12099/v1`."""
+        """
+        Its base URL, such as `http://127.0.0.1:12099/v1`.
+        """
 
 def build_info() -> dict[str, str]:
-    """The version and the build profile (`debug` or `release`) of the native module."""
+    """
+    The version and the build profile (`debug` or `release`) of the native module.
+    """
 
 def check_snapshot(snapshot: str) -> str:
-    """Parses a resolved document and returns it in canonical form; raises `SnapshotError` where a plane would."""
+    """
+    Parses a resolved document and returns it in canonical form; raises `SnapshotError` where a plane would.
+    """
 
 def error_codes() -> list[tuple[str, int, str, str, str, str]]:
-    """Every error code of the request path: code, status, blame, retry, cause, cure."""
+    """
+    Every error code of the request path: code, status, blame, retry, cause, cure.
+    """
 
 def stages() -> list[str]:
-    """The stages of a request, in the order in which they happen."""
-
-def __getattr__(name: str) -> Incomplete: ...
+    """
+    The stages of a request, in the order in which they happen.
+    """

@@ -7,6 +7,8 @@ import os
 import warnings
 from typing import TYPE_CHECKING
 
+from meseta.errors import NativeMissingError
+
 if TYPE_CHECKING:
     import types
 
@@ -15,12 +17,6 @@ _warned = False
 
 class DebugBuildWarning(UserWarning):
     """The native module was built without optimisation and is many times slower than a release build."""
-
-
-class NativeMissingError(RuntimeError):
-    """The native module `meseta._core` is not built for this interpreter."""
-
-    code = "native.missing"
 
 
 def core() -> types.ModuleType:

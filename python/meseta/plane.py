@@ -75,9 +75,8 @@ class Source:
 class Plane:
     """A data plane that serves from construction until `stop`; a context manager.
 
-    Raises ConfigError for a configuration that cannot be used, and `meseta._core`'s SnapshotError,
-    BindError or
-    LogError when the plane cannot start. Thread-safe.
+    Raises ConfigError for a configuration that cannot be used, and SnapshotError, BindError or LogError of
+    `meseta.errors` when the plane cannot start. Thread-safe.
     """
 
     def __init__(self, source: Source, *, settings: Settings | None = None) -> None:

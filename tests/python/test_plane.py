@@ -13,7 +13,7 @@ import openai
 import pytest
 
 from meseta import ConfigError, Plane
-from meseta.native import core
+from meseta.errors import BindError
 from meseta.plane import listener_url
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def test_a_reload_that_cannot_bind_changes_nothing(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken, Plane.from_config(file) as plane:
         url, snapshot = plane.url, plane.stats()["snapshot"]
         write(file, "{fast: {target: sim/echo}}", port=taken.getsockname()[1])
-        with pytest.raises(core().BindError):
+        with pytest.raises(BindError):
             plane.reload()
         assert (plane.url, plane.stats()["snapshot"]) == (url, snapshot)
         assert models(url) == ["sim/echo"]
@@ -85,7 +85,7 @@ def test_a_port_that_is_taken_is_an_error_and_leaves_nothing_behind() -> None:
     before = threading.active_count()
     with (
         socket.create_server(("127.0.0.1", 0)) as taken,
-        pytest.raises(core().BindError, match=r"127\.0\.0\.1"),
+        pytest.raises(BindError, match=r"127\.0\.0\.1"),
     ):
         Plane.from_config(port=taken.getsockname()[1])
     assert threading.active_count() == before

@@ -15,6 +15,8 @@ const MAX_HEADERS: usize = 100;
 pub struct Client {
     socket: TcpStream,
     pub state: State,
+    /// Whether the server has sent anything: until then it may not have accepted the connection yet.
+    pub heard: bool,
     unsent: usize,
     input: Vec<u8>,
     answer: Answer,
@@ -61,7 +63,15 @@ impl Client {
             last_token: None,
             done: false,
         };
-        Self { socket, state: State::Connecting, unsent: 0, input: Vec::new(), answer, close_after: false }
+        Self {
+            socket,
+            state: State::Connecting,
+            heard: false,
+            unsent: 0,
+            input: Vec::new(),
+            answer,
+            close_after: false,
+        }
     }
 
     pub fn connected(&mut self) -> io::Result<bool> {
@@ -116,6 +126,7 @@ impl Client {
                 Err(_) => return Err("reset".to_owned()),
             };
             let now = Instant::now();
+            self.heard = true;
             report.received(now, count);
             let State::Waiting(since) = self.state else { return Err("unasked_bytes".to_owned()) };
             if self.take(&scratch[..count], now, since, report)? {

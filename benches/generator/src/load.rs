@@ -14,8 +14,9 @@ use crate::report::Report;
 use crate::timer::Timer;
 
 const TIMER: Token = Token(usize::MAX);
-/// Handshakes under way at a time, well under any listener's backlog.
-const MAX_CONNECTING: usize = 64;
+/// New connections at a time that the server has not answered on. A handshake ends before the server accepts,
+/// so only an answer shows that the connection has left the backlog, whose overflow costs whole seconds.
+const MAX_FRESH: usize = 64;
 /// How long the answers still open at the end may take before they count as unfinished.
 const GRACE: Duration = Duration::from_secs(2);
 /// The wait before a failed connection is tried again: an error must not become a busy loop.
@@ -35,7 +36,9 @@ struct Load<'a> {
     clients: Vec<Option<Client>>,
     /// Places without a connection, and when to open one.
     vacant: VecDeque<(Instant, usize)>,
-    connecting: usize,
+    fresh: usize,
+    /// Places whose connection counts as fresh.
+    is_fresh: Vec<bool>,
     /// Connections of an open loop that wait for a request, and requests that wait for a connection.
     idle: Vec<usize>,
     overdue: VecDeque<Instant>,
@@ -56,7 +59,8 @@ impl<'a> Load<'a> {
             timer,
             clients: (0..settings.connections).map(|_| None).collect(),
             vacant: (0..settings.connections).map(|index| (start, index)).collect(),
-            connecting: 0,
+            fresh: 0,
+            is_fresh: vec![false; settings.connections],
             idle: Vec::new(),
             overdue: VecDeque::new(),
             next_arrival: settings.rate.map(|_| start),
@@ -69,9 +73,15 @@ impl<'a> Load<'a> {
     fn run(mut self) -> io::Result<Report> {
         let mut events = Events::with_capacity(1024);
         let until = self.report.until;
+        let mut counted = false;
         loop {
             let now = Instant::now();
             let over = now >= until;
+            if over && !counted {
+                counted = true;
+                let open = self.clients.iter().flatten().filter(|client| is_waiting(client)).count();
+                self.report.held(open);
+            }
             if over && (now >= until + GRACE || !self.clients.iter().flatten().any(is_waiting)) {
                 break;
             }
@@ -103,17 +113,18 @@ impl<'a> Load<'a> {
     }
 
     fn next_wake(&self, until: Instant) -> Instant {
-        let opening = self.vacant.front().filter(|_| self.connecting < MAX_CONNECTING).map(|(at, _)| *at);
+        let opening = self.vacant.front().filter(|_| self.fresh < MAX_FRESH).map(|(at, _)| *at);
         [Some(until), opening, self.next_arrival].into_iter().flatten().min().unwrap_or(until)
     }
 
     fn open_connections(&mut self, now: Instant) {
-        while self.connecting < MAX_CONNECTING
+        while self.fresh < MAX_FRESH
             && let Some(&(at, index)) = self.vacant.front()
             && at <= now
         {
             self.vacant.pop_front();
-            self.connecting += 1;
+            self.fresh += 1;
+            self.is_fresh[index] = true;
             match self.connect(index) {
                 Ok(client) => self.clients[index] = Some(client),
                 Err(_) => self.lose(index, "connect".to_owned()),
@@ -147,8 +158,11 @@ impl<'a> Load<'a> {
         if client.state == State::Connecting {
             match client.connected() {
                 Ok(true) => {
-                    self.connecting -= 1;
                     self.report.connected();
+                    // In an open loop it may wait long for its first request.
+                    if self.settings.rate.is_some() {
+                        self.settle(index);
+                    }
                     self.next(index);
                 }
                 Ok(false) => {}
@@ -159,11 +173,21 @@ impl<'a> Load<'a> {
         let result = client
             .send(&self.request)
             .and_then(|()| client.read(&mut self.scratch, self.settings.tokens, &mut self.report));
+        if client.heard {
+            self.settle(index);
+        }
         match result {
             Ok(Progress::More) => {}
             Ok(Progress::Complete { reusable: true }) => self.next(index),
             Ok(Progress::Complete { reusable: false } | Progress::Ended) => self.close(index, Duration::ZERO),
             Err(kind) => self.lose(index, kind),
+        }
+    }
+
+    /// Lets another connection be opened: this one has been accepted, or is gone.
+    fn settle(&mut self, index: usize) {
+        if std::mem::take(&mut self.is_fresh[index]) {
+            self.fresh -= 1;
         }
     }
 
@@ -196,15 +220,10 @@ impl<'a> Load<'a> {
 
     /// Closes a connection and opens another in its place after `wait`.
     fn close(&mut self, index: usize, wait: Duration) {
-        match self.clients[index].take() {
-            Some(mut client) => {
-                if client.state == State::Connecting {
-                    self.connecting -= 1;
-                }
-                // Closing the socket deregisters it as well; a failure here changes nothing.
-                let _ = self.poll.registry().deregister(client.socket());
-            }
-            None => self.connecting -= 1,
+        self.settle(index);
+        if let Some(mut client) = self.clients[index].take() {
+            // Closing the socket deregisters it as well; a failure here changes nothing.
+            let _ = self.poll.registry().deregister(client.socket());
         }
         self.idle.retain(|other| *other != index);
         let place = (Instant::now() + wait, index);

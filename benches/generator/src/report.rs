@@ -22,6 +22,7 @@ pub struct Report {
     stalls: u64,
     connects: u64,
     unfinished: u64,
+    held: usize,
     errors: BTreeMap<String, u64>,
     latency: Histogram,
     first_token: Histogram,
@@ -42,6 +43,7 @@ impl Report {
             stalls: 0,
             connects: 0,
             unfinished: 0,
+            held: 0,
             errors: BTreeMap::new(),
             latency: Histogram::new(),
             first_token: Histogram::new(),
@@ -99,6 +101,11 @@ impl Report {
         *self.errors.entry(kind).or_default() += 1;
     }
 
+    /// How many requests were open at the end of the window.
+    pub fn held(&mut self, open: usize) {
+        self.held = open;
+    }
+
     /// A request that was still open when the run ended, silent for `silence` if it was a stream.
     pub fn left_open(&mut self, silence: Option<Duration>) {
         self.unfinished += 1;
@@ -116,11 +123,12 @@ impl Report {
             let _ = write!(errors, "{comma}\"{kind}\":{count}");
         }
         format!(
-            r#"{{"requests":{},"requests_per_second":{:.1},"seconds":{seconds},"completed":{},"unfinished":{},"errors":{{{errors}}},"connects":{},"bytes":{},"latency_us":{},"tokens":{},"tokens_per_second":{:.1},"tokens_relayed":{},"stalls":{},"first_token_us":{},"token_gap_us":{},"token_delay_us":{}}}"#,
+            r#"{{"requests":{},"requests_per_second":{:.1},"seconds":{seconds},"completed":{},"unfinished":{},"held":{},"errors":{{{errors}}},"connects":{},"bytes":{},"latency_us":{},"tokens":{},"tokens_per_second":{:.1},"tokens_relayed":{},"stalls":{},"first_token_us":{},"token_gap_us":{},"token_delay_us":{}}}"#,
             self.requests,
             per_second(self.requests),
             self.completed,
             self.unfinished,
+            self.held,
             self.connects,
             self.bytes,
             self.latency.json(),

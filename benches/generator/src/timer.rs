@@ -26,11 +26,13 @@ impl Timer {
     /// Wakes the poll at `due`; a later arming replaces this one. The event is edge-triggered and each
     /// arming starts a new edge, so nobody needs to read the descriptor.
     pub fn arm(&mut self, due: Instant) -> io::Result<()> {
-        if self.armed == Some(due) {
+        let now = Instant::now();
+        // What is already past has fired and must fire again.
+        if self.armed == Some(due) && now < due {
             return Ok(());
         }
         // Zero would disarm.
-        let wait = due.saturating_duration_since(Instant::now()).max(Duration::from_nanos(1));
+        let wait = due.saturating_duration_since(now).max(Duration::from_nanos(1));
         let value = Timespec {
             tv_sec: i64::try_from(wait.as_secs()).unwrap_or(i64::MAX),
             tv_nsec: i64::from(wait.subsec_nanos()),

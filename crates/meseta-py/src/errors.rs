@@ -1,13 +1,11 @@
-//! Rust's errors as Python's exceptions. The match below has no wildcard, so a new cause does not compile until it is
-//! mapped.
+//! Rust's errors as the exceptions of `meseta.errors`. The match below has no wildcard, so a new cause does not compile
+//! until it is mapped.
 
 use pyo3::PyErr;
-use pyo3::exceptions::PyException;
 
-pyo3::create_exception!(_core, MesetaError, PyException, "What every exception of the native module is.");
-pyo3::create_exception!(_core, SnapshotError, MesetaError, "The resolved configuration was refused.");
-pyo3::create_exception!(_core, BindError, MesetaError, "A listener could not be opened.");
-pyo3::create_exception!(_core, LogError, MesetaError, "The log could not be opened or read.");
+pyo3::import_exception!(meseta.errors, SnapshotError);
+pyo3::import_exception!(meseta.errors, BindError);
+pyo3::import_exception!(meseta.errors, LogError);
 
 pub fn start(error: meseta_core::StartError) -> PyErr {
     use meseta_core::StartError;

@@ -16,8 +16,6 @@ mod _core {
     use pyo3::prelude::*;
 
     #[pymodule_export]
-    use crate::errors::{BindError, LogError, MesetaError, SnapshotError};
-    #[pymodule_export]
     use crate::log::LogReader;
     #[pymodule_export]
     use crate::plane::Plane;
@@ -31,7 +29,7 @@ mod _core {
         Snapshot::parse(snapshot).map_err(crate::errors::snapshot)?;
         let document = Document::parse(snapshot).map_err(crate::errors::snapshot)?;
         serde_json::to_string(&document)
-            .map_err(|error| SnapshotError::new_err(format!("the document cannot be written: {error}")))
+            .map_err(|error| crate::errors::SnapshotError::new_err(format!("the document cannot be written: {error}")))
     }
 
     /// Every error code of the request path: code, status, blame, retry, cause, cure.

@@ -26,7 +26,8 @@ def run(given: argparse.Namespace, terminal: Terminal, settings: Settings) -> in
     """Exit code 0 when the file can be served, 3 when not. Warnings do not count."""
     from meseta.config.problems import ConfigError
     from meseta.config.resolve import resolve_file
-    from meseta.native import NativeMissingError, core
+    from meseta.errors import NativeMissingError
+    from meseta.native import core
 
     file = given.file
     try:

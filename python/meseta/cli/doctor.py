@@ -17,7 +17,8 @@ from meseta.config.environment import gather
 from meseta.config.problems import ConfigError
 from meseta.config.providers import PROVIDERS
 from meseta.config.snapshot import Snapshot, without_file
-from meseta.native import NativeMissingError, core
+from meseta.errors import NativeMissingError
+from meseta.native import core
 
 if TYPE_CHECKING:
     import argparse

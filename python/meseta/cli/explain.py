@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from meseta.cli.terminal import DONE, USAGE, Terminal
 from meseta.config.problems import CODES
-from meseta.native import NativeMissingError, core
+from meseta.errors import NativeMissingError
+from meseta.native import core
 
 if TYPE_CHECKING:
     import argparse

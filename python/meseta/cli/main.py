@@ -182,18 +182,16 @@ def _run(given: argparse.Namespace) -> int:
 def explain_error(error: Exception, terminal: Terminal) -> int:
     """Say what went wrong without a traceback, and which exit code it is."""
     from meseta.config.problems import ConfigError
+    from meseta.errors import MesetaError, SnapshotError
 
     if isinstance(error, ConfigError):
         terminal.problems(error.problems)
         count = len(error.errors)
         terminal.say(f"{count} error{'s' * (count != 1)}. `meseta explain CODE` says more.", "error")
         return CONFIGURATION
-    # By name, because importing the native module only to compare types could itself be what failed.
-    names = {kind.__name__ for kind in type(error).__mro__}
-    if names & {"MesetaError", "NativeMissingError"}:
-        code = getattr(error, "code", None)
-        terminal.fail(f"[{code}] {error}" if isinstance(code, str) else str(error))
-        return CONFIGURATION if "SnapshotError" in names else FAILED
+    if isinstance(error, MesetaError):
+        terminal.fail(f"[{error.code}] {error}")
+        return CONFIGURATION if isinstance(error, SnapshotError) else FAILED
     terminal.fail(
         f"{type(error).__name__}: {error}", "This is a defect. MESETA_LOG=debug shows where it happened."
     )

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Literal
 
+from meseta.errors import MesetaError
+
 Severity = Literal["error", "warning"]
 
 
@@ -168,22 +170,19 @@ class Problem:
         return asdict(self)
 
 
-class ConfigError(Exception):
+class ConfigError(MesetaError):
     """The configuration cannot be used; `problems` lists every mistake that was found, in file order."""
 
     def __init__(self, problems: list[Problem]) -> None:
         super().__init__(problems)
         self.problems = problems
+        errors = self.errors
+        self.code = errors[0].code if errors else "config.invalid_value"
 
     @property
     def errors(self) -> list[Problem]:
         """The problems that are errors, without the warnings."""
         return [problem for problem in self.problems if problem.severity == "error"]
-
-    @property
-    def code(self) -> str:
-        """The code of the first error."""
-        return self.errors[0].code if self.errors else "config.invalid_value"
 
     def __str__(self) -> str:
         return "\n".join(str(problem) for problem in self.problems)

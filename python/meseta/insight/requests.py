@@ -114,7 +114,7 @@ class RequestLog:
     """The log at one path, read-only. Safe to use while a plane writes it."""
 
     def __init__(self, path: str | Path) -> None:
-        """Open the log; raise `meseta._core.LogError` when there is none."""
+        """Open the log; raise `meseta.errors.LogError` when there is none."""
         self._reader = core().LogReader(str(path))
 
     def last(self, count: int = 20) -> list[Request]:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from meseta import Plane
+from meseta.errors import LogError
 from meseta.insight.requests import RequestLog
-from meseta.native import core
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -91,5 +91,5 @@ def test_totals(written: tuple[RequestLog, list[str]]) -> None:
 
 
 def test_no_log(tmp_path: Path) -> None:
-    with pytest.raises(core().LogError):
+    with pytest.raises(LogError):
         RequestLog(tmp_path / "nowhere.db")
