@@ -11,7 +11,7 @@ use crate::endpoint::Endpoint;
 use crate::error::Error;
 use crate::models;
 use crate::respond;
-use crate::serve::Worker;
+use crate::serve::{Door, Worker};
 use crate::stages::choose::choose;
 use crate::stages::identify::identify;
 use crate::stages::pick::pick;
@@ -23,12 +23,12 @@ use crate::trip::Trip;
 
 pub(crate) async fn handle(
     worker: Rc<Worker>,
-    listener: Arc<str>,
+    door: Arc<Door>,
     request: Request<Incoming>,
 ) -> Response<Body> {
     let snapshot = worker.shared.snapshot.load_full();
     let (head, mut body) = request.into_parts();
-    let mut trip = Trip::begin(worker, snapshot, listener, head.method.clone(), head.uri.path());
+    let mut trip = Trip::begin(worker, snapshot, door, head.method.clone(), head.uri.path());
     match travel(&mut trip, &head, &mut body).await {
         // `settle` and `record` follow when the trip is dropped: with the answer's last byte, or when the client leaves.
         Ok(Outbound::Answer(answer)) => relay(trip, answer),

@@ -86,8 +86,6 @@ struct Threads {
 
 /// A listening socket that is being served.
 struct Socket {
-    /// As the document says it: port 0 stays 0 here.
-    asked: SocketAddr,
     bound: SocketAddr,
     door: Arc<Door>,
     closing: watch::Sender<bool>,
@@ -99,7 +97,13 @@ impl Plane {
         let snapshot = Snapshot::parse(document)?;
         let tls = Arc::new(OnceLock::new());
         prepare_client_tls(&tls, &snapshot)?;
-        let opened = open_sockets(&snapshot.listeners, &[])?;
+        let acceptor = Builder::new_multi_thread()
+            .worker_threads(1)
+            .thread_name("meseta-accept")
+            .enable_all()
+            .build()
+            .map_err(|error| StartError::Bind(format!("The accepting thread cannot start ({error}).")))?;
+        let opened = open_sockets(&snapshot.listeners, &[], &acceptor)?;
         let log = snapshot.log.as_ref().map(Writer::start).transpose().map_err(StartError::Log)?;
         let shared = Arc::new(Shared {
             snapshot: ArcSwap::from_pointee(snapshot),
@@ -117,21 +121,16 @@ impl Plane {
             threads.push(spawn_worker(number, &desk, accepted, &shared, log.as_ref(), &phase)?);
             desks.push(desk);
         }
-        let acceptor = Builder::new_multi_thread()
-            .worker_threads(1)
-            .thread_name("meseta-accept")
-            .enable_all()
-            .build()
-            .map_err(|error| StartError::Bind(format!("The accepting thread cannot start ({error}).")))?;
         let plane = Plane {
             shared,
             phase,
             desks,
-            threads: Mutex::new(Some(Threads { acceptor, workers: threads })),
+            threads: Mutex::new(None),
             sockets: Mutex::new(Vec::new()),
             log: Mutex::new(log),
         };
-        plane.serve(opened)?;
+        *lock(&plane.sockets) = opened.fresh.into_iter().map(|fresh| plane.serve(fresh, &acceptor)).collect();
+        *lock(&plane.threads) = Some(Threads { acceptor, workers: threads });
         Ok(plane)
     }
 
@@ -144,55 +143,37 @@ impl Plane {
             )));
         }
         prepare_client_tls(&self.shared.tls, &snapshot)?;
-        let opened = {
-            let mut sockets = lock(&self.sockets);
-            let opened = open_sockets(&snapshot.listeners, &sockets)?;
-            // From here on nothing can fail.
-            let kept: Vec<Keep> = opened.kept;
-            let mut at = 0;
-            sockets.retain(|_| {
-                let keep = kept.iter().any(|keep| keep.socket == at);
-                at += 1;
-                keep
-            });
-            let mut order: Vec<&Keep> = kept.iter().collect();
-            order.sort_by_key(|keep| keep.socket);
-            for (socket, keep) in sockets.iter().zip(order) {
-                socket.door.name.store(Arc::new(keep.name.clone()));
-                socket.door.tls.store(keep.tls.clone());
-            }
-            Opened { fresh: opened.fresh, kept: Vec::new() }
-        };
-        self.shared.snapshot.store(Arc::new(snapshot));
-        self.serve(opened)
-    }
-
-    fn serve(&self, opened: Opened) -> Result<(), StartError> {
         let threads = lock(&self.threads);
         let Some(threads) = threads.as_ref() else {
             return Err(StartError::Bind("The plane has been stopped.".to_owned()));
         };
-        let _runtime = threads.acceptor.enter();
         let mut sockets = lock(&self.sockets);
-        for fresh in opened.fresh {
-            let listener = tokio::net::TcpListener::from_std(fresh.socket)
-                .map_err(|error| StartError::Bind(format!("{} cannot be served ({error}).", fresh.bound)))?;
-            let door = Arc::new(Door {
-                name: ArcSwap::from_pointee(fresh.name),
-                tls: ArcSwapOption::from(fresh.tls),
-                connections: AtomicUsize::new(0),
-            });
-            let (closing, closed) = watch::channel(false);
-            threads.acceptor.spawn(accept(
-                listener,
-                door.clone(),
-                self.desks.clone(),
-                self.shared.clone(),
-                closed,
-            ));
-            sockets.push(Socket { asked: fresh.asked, bound: fresh.bound, door, closing });
+        let opened = open_sockets(&snapshot.listeners, &sockets, &threads.acceptor)?;
+        // From here on nothing can fail.
+        let mut open = std::mem::take(&mut *sockets);
+        for keep in opened.kept {
+            if let Some(at) = open.iter().position(|socket| socket.bound == keep.bound) {
+                let socket = open.swap_remove(at);
+                socket.door.name.store(Arc::new(keep.name));
+                socket.door.tls.store(keep.tls);
+                sockets.push(socket);
+            }
         }
+        self.shared.snapshot.store(Arc::new(snapshot));
+        sockets.extend(opened.fresh.into_iter().map(|fresh| self.serve(fresh, &threads.acceptor)));
         Ok(())
+    }
+
+    fn serve(&self, fresh: Fresh, acceptor: &Runtime) -> Socket {
+        let door = Arc::new(Door {
+            asked: fresh.asked,
+            name: ArcSwap::from_pointee(fresh.name),
+            tls: ArcSwapOption::from(fresh.tls),
+            connections: AtomicUsize::new(0),
+        });
+        let (closing, closed) = watch::channel(false);
+        acceptor.spawn(accept(fresh.socket, door.clone(), self.desks.clone(), self.shared.clone(), closed));
+        Socket { bound: fresh.bound, door, closing }
     }
 
     /// Stops: no new connections, requests in flight may finish within `drain`. Says whether all of them did.
@@ -301,32 +282,31 @@ struct Fresh {
     name: Arc<str>,
     asked: SocketAddr,
     bound: SocketAddr,
-    socket: std::net::TcpListener,
+    socket: tokio::net::TcpListener,
     tls: Option<Arc<ServerConfig>>,
 }
 
 /// A socket that is there already and stays open under the new snapshot.
 struct Keep {
-    socket: usize,
+    bound: SocketAddr,
     name: Arc<str>,
     tls: Option<Arc<ServerConfig>>,
 }
 
 /// Opens what is not open yet. On an error the new sockets close again and nothing has changed.
-fn open_sockets(listeners: &[Listener], open: &[Socket]) -> Result<Opened, StartError> {
+fn open_sockets(listeners: &[Listener], open: &[Socket], acceptor: &Runtime) -> Result<Opened, StartError> {
+    let _runtime = acceptor.enter();
     let mut opened = Opened { fresh: Vec::new(), kept: Vec::new() };
     for listener in listeners {
-        let asked = SocketAddr::new(listener.address, listener.port);
+        let asked = listener.asked();
         let tls = listener.tls.as_ref().map(|tls| server_tls(&listener.name, tls)).transpose()?;
         let name: Arc<str> = listener.name.as_str().into();
-        let same = open.iter().position(|socket| {
-            socket.asked == asked && (asked.port() != 0 || **socket.door.name.load() == name)
-        });
+        let same = open.iter().find(|socket| listener.owns(socket.door.asked, &socket.door.name.load()));
         if let Some(socket) = same {
-            opened.kept.push(Keep { socket, name, tls });
+            opened.kept.push(Keep { bound: socket.bound, name, tls });
             continue;
         }
-        let socket = bind(asked).map_err(|error| {
+        let socket = bind(asked).and_then(tokio::net::TcpListener::from_std).map_err(|error| {
             let hint = match error.kind() {
                 std::io::ErrorKind::AddrInUse => " Another program listens there; choose another `port`.",
                 std::io::ErrorKind::PermissionDenied => " Ports below 1024 need the right to open them.",

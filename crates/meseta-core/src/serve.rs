@@ -28,7 +28,7 @@ use tokio_rustls::rustls::ServerConfig;
 
 use crate::handle::handle;
 use crate::log::{Ids, LogSender};
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Listener, Snapshot};
 use crate::stages::relay::{Body, Broken};
 use crate::upstream::{ClientTls, Pool};
 
@@ -75,9 +75,19 @@ pub(crate) struct Worker {
 
 /// What can change about a listening socket while it is open.
 pub(crate) struct Door {
+    /// As the document says it. It never changes, so that a swap cannot come between the door and its listener.
+    pub asked: SocketAddr,
+    /// For the log.
     pub name: ArcSwap<Arc<str>>,
     pub tls: ArcSwapOption<ServerConfig>,
     pub connections: AtomicUsize,
+}
+
+impl Door {
+    /// `None` when the snapshot no longer has it.
+    pub fn listener<'a>(&self, snapshot: &'a Snapshot) -> Option<&'a Listener> {
+        snapshot.listener(self.asked, &self.name.load())
+    }
 }
 
 /// A connection on its way from the accepting thread to a worker.
@@ -120,8 +130,7 @@ pub(crate) async fn accept(
             tokio::time::sleep(BREATH).await;
             continue;
         };
-        let name = door.name.load();
-        let limit = shared.snapshot.load().listener(&name).map_or(0, |listener| listener.limits.connections);
+        let limit = door.listener(&shared.snapshot.load()).map_or(0, |listener| listener.limits.connections);
         if door.connections.load(Ordering::Relaxed) >= limit as usize {
             shared.counters.refused_connections.fetch_add(1, Ordering::Relaxed);
             if door.tls.load().is_none() {
@@ -228,7 +237,7 @@ async fn connection(worker: Rc<Worker>, accepted: Accepted, mut phase: watch::Re
     let door = accepted.door;
     let Ok(stream) = TcpStream::from_std(accepted.stream) else { return };
     let snapshot = worker.shared.snapshot.load_full();
-    let Some(listener) = snapshot.listener(&door.name.load()) else { return };
+    let Some(listener) = door.listener(&snapshot) else { return };
     let limits = Bounds {
         head: Duration::from_millis(listener.timeouts.head_ms),
         head_bytes: listener.limits.head_bytes,
@@ -295,10 +304,7 @@ async fn serve<T>(
 ) where
     T: hyper::rt::Read + hyper::rt::Write + Unpin + 'static,
 {
-    let answer = move |request: Request<Incoming>| {
-        let listener = Arc::clone(&**door.name.load());
-        handle(worker.clone(), listener, request)
-    };
+    let answer = move |request: Request<Incoming>| handle(worker.clone(), door.clone(), request);
     if http2 {
         return serve_http2(answer, io, bounds, phase).await;
     }

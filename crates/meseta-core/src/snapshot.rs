@@ -5,7 +5,7 @@
 //! values and addresses parsed, so that a request pays for none of it. Nothing here reads a file or the environment.
 
 use std::collections::{BTreeMap, HashMap};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -40,6 +40,18 @@ pub struct Listener {
     pub tls: Option<ListenerTls>,
     pub limits: Limits,
     pub timeouts: ListenerTimeouts,
+}
+
+impl Listener {
+    /// As the document says it: port 0 is 0 here.
+    pub fn asked(&self) -> SocketAddr {
+        SocketAddr::new(self.address, self.port)
+    }
+
+    /// Whether this is the listener of the socket that was opened at `asked` under `name`.
+    pub fn owns(&self, asked: SocketAddr, name: &str) -> bool {
+        self.asked() == asked && (self.port != 0 || self.name == name)
+    }
 }
 
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize)]
@@ -378,8 +390,10 @@ impl Snapshot {
         self.names.keys().map(String::as_str)
     }
 
-    pub fn listener(&self, name: &str) -> Option<&Listener> {
-        self.listeners.iter().find(|listener| listener.name == name)
+    /// The listener that a socket is open for: the one with the address that it was opened at; where the system chose
+    /// the port, that address and the name. So a listener can get a new name and keep its socket.
+    pub fn listener(&self, asked: SocketAddr, name: &str) -> Option<&Listener> {
+        self.listeners.iter().find(|listener| listener.owns(asked, name))
     }
 }
 

@@ -11,14 +11,14 @@ use meseta_wire::usage::Usage;
 
 use crate::error::{Code, Error};
 use crate::log::RequestId;
-use crate::serve::Worker;
+use crate::serve::{Door, Worker};
 use crate::snapshot::{Listener, Snapshot, Target};
 use crate::stages::{STAGES, Stage, record, settle};
 
 pub(crate) struct Trip {
     pub worker: Rc<Worker>,
     pub snapshot: Arc<Snapshot>,
-    pub listener: Arc<str>,
+    pub door: Arc<Door>,
     pub id: RequestId,
     pub started: Instant,
     pub method: Method,
@@ -81,7 +81,7 @@ impl Trip {
     pub fn begin(
         worker: Rc<Worker>,
         snapshot: Arc<Snapshot>,
-        listener: Arc<str>,
+        door: Arc<Door>,
         method: Method,
         path: &str,
     ) -> Trip {
@@ -92,7 +92,7 @@ impl Trip {
             id: worker.ids.next(),
             worker,
             snapshot,
-            listener,
+            door,
             started: Instant::now(),
             method,
             // Long enough for any endpoint of ours, short enough for a log under attack.
@@ -127,7 +127,7 @@ impl Trip {
 
     /// The settings of the listener that the request came in by. A reload may just have taken it away.
     pub fn listener<'a>(&self, snapshot: &'a Snapshot) -> Result<&'a Listener, Error> {
-        snapshot.listener(&self.listener).ok_or_else(|| {
+        self.door.listener(snapshot).ok_or_else(|| {
             Error::new(
                 Code::PlaneListenerClosed,
                 "This listener was closed by a change of configuration. Connect again.",

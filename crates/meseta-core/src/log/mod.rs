@@ -6,6 +6,7 @@
 mod reader;
 mod row;
 mod schema;
+mod tidy;
 mod writer;
 
 pub use reader::{Reader, Value};

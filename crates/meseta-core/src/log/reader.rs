@@ -36,6 +36,7 @@ impl rusqlite::ToSql for Value {
 /// A read-only handle.
 pub struct Reader {
     connection: Connection,
+    longest: Duration,
 }
 
 impl Reader {
@@ -51,14 +52,20 @@ impl Reader {
         connection.pragma_update(None, "query_only", true).map_err(unusable)?;
         // The first look at the file: a path that holds something else is refused here.
         connection.query_row("SELECT count(*) FROM sqlite_master", [], |_| Ok(())).map_err(unusable)?;
-        Ok(Reader { connection })
+        Ok(Reader { connection, longest: LONGEST })
+    }
+
+    /// Gives queries another limit of time.
+    #[must_use]
+    pub fn with_longest(self, longest: Duration) -> Reader {
+        Reader { longest, ..self }
     }
 
     /// The rows of one SELECT.
     pub fn query(&mut self, sql: &str, parameters: &[Value]) -> Result<Vec<Vec<Value>>, LogError> {
         let failed = |error: rusqlite::Error| LogError(format!("The query failed ({error})."));
-        let began = Instant::now();
-        self.connection.progress_handler(10_000, Some(move || began.elapsed() > LONGEST)).map_err(failed)?;
+        let (began, longest) = (Instant::now(), self.longest);
+        self.connection.progress_handler(10_000, Some(move || began.elapsed() > longest)).map_err(failed)?;
         let mut statement = self.connection.prepare_cached(sql).map_err(failed)?;
         let columns = statement.column_count();
         let mut rows = statement.query(params_from_iter(parameters)).map_err(failed)?;

@@ -11,12 +11,20 @@ use crate::error::Code;
 use crate::snapshot::Target;
 use crate::stages::Stage;
 
-/// A request's name and the log's primary key in one: milliseconds since 1970 (42 bits), worker (6), sequence (15).
+/// A request's name and the log's primary key in one: milliseconds since 1970 (42 bits), worker (10), sequence (11).
 /// Rows so arrive in the order of the key, and no second index is needed to find one by name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct RequestId(pub i64);
 
+const WORKER_BITS: u32 = 10;
+const SEQUENCE_BITS: u32 = 11;
+
 impl RequestId {
+    /// The smallest id of a millisecond since 1970.
+    pub(super) fn first_of(millisecond: i64) -> RequestId {
+        RequestId((millisecond & 0x3ff_ffff_ffff) << (WORKER_BITS + SEQUENCE_BITS))
+    }
+
     /// `req_` and sixteen hex digits.
     pub fn text(self) -> String {
         format!("req_{:016x}", self.0)
@@ -32,7 +40,7 @@ pub(crate) struct Ids {
 
 impl Ids {
     pub fn new(worker: usize) -> Ids {
-        Ids { worker: (worker as i64) & 0x3f, last: Cell::new(0), sequence: Cell::new(0) }
+        Ids { worker: (worker as i64) & ((1 << WORKER_BITS) - 1), last: Cell::new(0), sequence: Cell::new(0) }
     }
 
     pub fn next(&self) -> RequestId {
@@ -41,13 +49,13 @@ impl Ids {
         // A clock that is set back must not repeat an id: time stands still here until it has caught up.
         let mut time = now.max(self.last.get());
         let mut sequence = if time == self.last.get() { self.sequence.get() + 1 } else { 0 };
-        if sequence > 0x7fff {
+        if sequence >= 1 << SEQUENCE_BITS {
             time += 1;
             sequence = 0;
         }
         self.last.set(time);
         self.sequence.set(sequence);
-        RequestId((time & 0x3ff_ffff_ffff) << 21 | self.worker << 15 | sequence)
+        RequestId(RequestId::first_of(time).0 | self.worker << SEQUENCE_BITS | sequence)
     }
 }
 
@@ -112,10 +120,10 @@ mod tests {
 
     #[test]
     fn ids_rise_and_never_repeat() {
-        let ids = Ids::new(5);
+        let ids = Ids::new(500);
         let made: Vec<i64> = (0..100_000).map(|_| ids.next().0).collect();
         assert!(made.windows(2).all(|pair| pair[0] < pair[1]));
-        assert!(made.iter().all(|id| (id >> 15) & 0x3f == 5));
+        assert!(made.iter().all(|id| (id >> SEQUENCE_BITS) & 0x3ff == 500));
         assert_eq!(RequestId(255).text(), "req_00000000000000ff");
     }
 }

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, params};
 
+use crate::log::tidy::tidy;
 use crate::log::{LogError, Row, schema};
 use crate::snapshot::LogSettings;
 
@@ -52,9 +53,8 @@ pub(crate) struct Writer {
     thread: Option<JoinHandle<()>>,
 }
 
-/// Old rows are looked for this often, and deleted this many at a time so that readers and the next commit get their turn.
+/// Rows that the log no longer keeps are looked for this often.
 const TIDY: Duration = Duration::from_secs(60);
-const TIDY_ROWS: i64 = 5_000;
 
 impl Writer {
     pub fn start(settings: &LogSettings) -> Result<Writer, LogError> {
@@ -123,10 +123,12 @@ fn write(mut connection: Connection, rows: &Receiver<Box<Row>>, settings: &LogSe
     let pause = Duration::from_millis(settings.commit_ms);
     let mut batch = Vec::new();
     let mut tidied = Instant::now();
+    // Also at the start: a plane that never runs for long must not keep rows for ever.
+    let mut untidy = true;
     loop {
         // Blocks while nothing happens, then gathers for one pause: a busy plane is woken for once a commit, not
         // once a request.
-        match rows.recv_timeout(TIDY) {
+        match rows.recv_timeout(if untidy { Duration::ZERO } else { TIDY }) {
             Ok(row) => {
                 batch.push(row);
                 std::thread::sleep(pause);
@@ -143,10 +145,10 @@ fn write(mut connection: Connection, rows: &Receiver<Box<Row>>, settings: &LogSe
             counts.queued.fetch_sub(size, Ordering::Relaxed);
             batch.clear();
         }
-        if tidied.elapsed() >= TIDY {
+        if untidy || tidied.elapsed() >= TIDY {
             tidied = Instant::now();
-            // A log that cannot be tidied can still be written; the next round tries again.
-            let _ = tidy(&connection, settings);
+            // A log that cannot be tidied can still be written; a later round tries again.
+            untidy = tidy(&mut connection, settings).unwrap_or(false);
         }
     }
 }
@@ -285,36 +287,4 @@ fn stages(request: &crate::log::RequestRow) -> String {
         let _ = write!(text, "{gap}{}={began}", stage.name());
         text
     })
-}
-
-/// Deletes what is older than the log keeps, or the oldest rows while the file is larger than it may be.
-fn tidy(connection: &Connection, settings: &LogSettings) -> Result<(), rusqlite::Error> {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let oldest = i64::try_from(now.as_millis()).unwrap_or(0) - (settings.keep_hours * 3_600_000) as i64;
-    let mut border = oldest << 21;
-    if size(connection)? > settings.max_bytes {
-        let edge = connection
-            .query_row("SELECT id FROM requests ORDER BY id LIMIT 1 OFFSET ?1", [TIDY_ROWS * 10], |row| {
-                row.get(0)
-            })
-            .unwrap_or(border);
-        border = border.max(edge);
-    }
-    loop {
-        let deleted = connection.execute(
-            "DELETE FROM requests WHERE id IN (SELECT id FROM requests WHERE id < ?1 ORDER BY id LIMIT ?2)",
-            params![border, TIDY_ROWS],
-        )?;
-        if deleted == 0 {
-            break;
-        }
-    }
-    connection.execute("DELETE FROM attempts WHERE request_id < ?1", [border])?;
-    connection.execute_batch("PRAGMA incremental_vacuum")
-}
-
-fn size(connection: &Connection) -> Result<u64, rusqlite::Error> {
-    let pages: i64 = connection.pragma_query_value(None, "page_count", |row| row.get(0))?;
-    let page: i64 = connection.pragma_query_value(None, "page_size", |row| row.get(0))?;
-    Ok((pages * page).unsigned_abs())
 }

@@ -1,5 +1,6 @@
 //! One row in the log for the request and one for each attempt. Never waits: a full queue drops the row and counts it.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use crate::log::{AttemptRow, RequestRow, Row};
@@ -34,7 +35,7 @@ fn row(trip: &mut Trip) -> Box<Row> {
             .duration_since(std::time::UNIX_EPOCH)
             .map_or(0, |since| i64::try_from(since.as_micros()).unwrap_or(i64::MAX)),
         duration_us: duration,
-        listener: trip.listener.clone(),
+        listener: Arc::clone(&**trip.door.name.load()),
         method: trip.method.clone(),
         path: std::mem::take(&mut trip.path),
         model_requested: ask.model,
