@@ -424,6 +424,10 @@ fn check_listeners(listeners: &[Listener]) -> Result<(), SnapshotError> {
     Ok(())
 }
 
+/// Headers that say where a message ends or how a connection goes on. No configuration may write them.
+const FRAMING_HEADERS: [&str; 8] =
+    ["connection", "content-length", "expect", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade"];
+
 impl Target {
     fn compile(document: TargetDocument) -> Result<Target, SnapshotError> {
         let place = format!("target {}", document.name);
@@ -448,6 +452,9 @@ impl Target {
         let mut host = None;
         for (name, value) in &document.headers {
             let name: HeaderName = name.parse().map_err(|error| wrong("headers", &error))?;
+            if FRAMING_HEADERS.contains(&name.as_str()) {
+                return refuse(format!("{place}: headers: {name} is for the plane to write"));
+            }
             let mut value = HeaderValue::from_str(value).map_err(|error| wrong(name.as_str(), &error))?;
             value.set_sensitive(true);
             if name == http::header::HOST {

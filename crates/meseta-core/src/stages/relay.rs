@@ -18,7 +18,7 @@ use meseta_wire::sse;
 use crate::error::{Code, Error};
 use crate::respond;
 use crate::stages::Stage;
-use crate::stages::send::{Answer, AnswerBody, Begun, Watch, broken};
+use crate::stages::send::{Answer, AnswerBody, Begun, Watch};
 use crate::trip::Trip;
 
 /// An event that is longer than this passes unread: no stream may make us hold more.
@@ -26,10 +26,6 @@ const HELD_BYTES: usize = 1024 * 1024;
 
 /// Pieces that arrive together are sent together, up to about this size.
 const GATHERED_BYTES: usize = 16 * 1024;
-
-/// How often a stream lets others run before it writes. One turn of the thread is enough for the provider's connection
-/// to hand over its next chunk, but hyper polls a body twice in one turn of its own.
-const TURNS: u8 = 3;
 
 /// What the server sends as a response body.
 pub(crate) enum Body {
@@ -111,8 +107,6 @@ pub(crate) struct Stream {
     status: u16,
     scan: Scan,
     ready: VecDeque<Bytes>,
-    /// How often we have waited for more since the last piece came.
-    lingered: u8,
     /// The last words have been said; what is in `ready` still has to go.
     ended: Option<Ending>,
 }
@@ -150,7 +144,6 @@ impl Stream {
             upstream: Some(begun),
             status,
             ready: VecDeque::with_capacity(2),
-            lingered: 0,
             ended: None,
         };
         if !first.is_empty() {
@@ -320,31 +313,18 @@ impl Stream {
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
         while self.ended.is_none() && self.gathered() < GATHERED_BYTES {
             let Some(begun) = &mut self.upstream else { break };
-            match Pin::new(&mut begun.rest).poll_frame(context) {
-                Poll::Ready(Some(Ok(frame))) => {
-                    self.lingered = 0;
-                    if let Ok(data) = frame.into_data() {
-                        self.take(data);
-                    }
-                }
-                Poll::Ready(Some(Err(error))) => self.fail(broken(&error)),
+            match begun.lease.poll_data(context) {
+                Poll::Ready(Some(Ok(data))) => self.take(data),
+                Poll::Ready(Some(Err(error))) => self.fail(error),
                 Poll::Ready(None) => self.complete(),
                 Poll::Pending if self.ready.is_empty() => {
                     let error = ready!(self.watch.poll(context));
                     self.fail(error);
                 }
-                Poll::Pending if self.lingered == TURNS || self.unsent() => break,
-                Poll::Pending => {
-                    // The provider's connection hands over one chunk at a time, and more may be in its buffer: let
-                    // it run before we write. A burst of small events so leaves in one write, and an event that
-                    // comes alone waits for a turn of this thread and for no timer.
-                    self.lingered += 1;
-                    context.waker().wake_by_ref();
-                    return Poll::Pending;
-                }
+                // All that has arrived leaves in one write.
+                Poll::Pending => break,
             }
         }
-        self.lingered = 0;
         if let Some(bytes) = self.gather() {
             if let Some(trip) = &mut self.trip {
                 trip.answer.bytes += bytes.len() as u64;
@@ -354,11 +334,6 @@ impl Stream {
             return Poll::Ready(Some(Ok(Frame::data(bytes))));
         }
         Poll::Ready(self.close().err().map(Err))
-    }
-
-    /// Nothing has been sent yet: the first piece goes with the head, at once.
-    fn unsent(&self) -> bool {
-        self.trip.as_ref().is_some_and(|trip| trip.answer.first_byte.is_none())
     }
 
     fn gathered(&self) -> usize {

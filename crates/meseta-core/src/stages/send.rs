@@ -1,14 +1,12 @@
 //! One attempt at one target: connect, send, and wait for the first piece of the answer. Nothing has gone to the client
 //! yet, so every failure in here can still become a status, or another target's turn.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use http::header::{CONTENT_TYPE, LOCATION, TRANSFER_ENCODING};
-use http::{HeaderMap, Response, StatusCode, Version, response};
-use http_body_util::BodyExt;
-use hyper::body::{Body, Incoming};
+use http::header::{CONTENT_TYPE, LOCATION};
+use http::{HeaderMap, Response, StatusCode, response};
 use meseta_wire::openai;
 use tokio::time::{Instant, timeout_at};
 
@@ -19,7 +17,7 @@ use crate::stages::Stage;
 use crate::stages::choose::Choice;
 use crate::stages::translate::Wire;
 use crate::trip::Trip;
-use crate::upstream::Lease;
+use crate::upstream::{Lease, announced};
 
 /// A target's answer, begun or complete.
 pub(crate) struct Answer {
@@ -38,7 +36,7 @@ pub(crate) enum AnswerBody {
 
 pub(crate) struct Begun {
     pub first: Bytes,
-    pub rest: Incoming,
+    /// Where the rest comes from.
     pub lease: Lease,
     pub events: bool,
     pub hide_usage: bool,
@@ -72,8 +70,8 @@ async fn attempt(trip: &mut Trip, choice: Choice, wire: Wire) -> Result<Answer, 
     let timeouts = target.timeouts;
     let hide_usage = wire.hide_usage;
     let total = Instant::now() + timeouts.total;
-    let (response, lease) = exchange(trip, &target, wire, total).await?;
-    let (head, body) = response.into_parts();
+    let (response, mut lease) = exchange(trip, &target, &wire, total).await?;
+    let (head, ()) = response.into_parts();
     let now = trip.now();
     if let Some(attempt) = trip.attempt() {
         attempt.status = Some(head.status.as_u16());
@@ -81,7 +79,7 @@ async fn attempt(trip: &mut Trip, choice: Choice, wire: Wire) -> Result<Answer, 
     }
     refuse_redirect(&head)?;
     let events = head.status.is_success() && content_type_is(&head.headers, b"text/event-stream");
-    let held = collect(&head, body, &timeouts, total, events).await?;
+    let held = collect(&head, &mut lease, &timeouts, total, events).await?;
     let body = match held {
         Held::All(bytes) => {
             lease.finish();
@@ -93,15 +91,12 @@ async fn attempt(trip: &mut Trip, choice: Choice, wire: Wire) -> Result<Answer, 
             trip.answer.usage = check(&head, &bytes)?;
             AnswerBody::Whole(bytes)
         }
-        Held::Begun { first, rest } => AnswerBody::Begun(Box::new(Begun {
+        Held::Begun(first) => AnswerBody::Begun(Box::new(Begun {
             first,
-            rest,
+            delimited: lease.delimited(),
             lease,
             events,
             hide_usage,
-            delimited: head.version == Version::HTTP_2
-                || head.headers.contains_key(TRANSFER_ENCODING)
-                || head.headers.contains_key(http::header::CONTENT_LENGTH),
             timeouts,
             total,
         })),
@@ -113,14 +108,13 @@ async fn attempt(trip: &mut Trip, choice: Choice, wire: Wire) -> Result<Answer, 
 async fn exchange(
     trip: &mut Trip,
     target: &Target,
-    wire: Wire,
+    wire: &Wire,
     total: Instant,
-) -> Result<(Response<Incoming>, Lease), Error> {
+) -> Result<(Response<()>, Lease), Error> {
     let address = match wire.call {
         Call::Chat => &target.chat,
         Call::Embeddings => &target.embeddings,
     };
-    let mut request = wire.request;
     loop {
         let pool = trip.worker.pool.clone();
         let mut lease = pool.lease(target).await?;
@@ -129,28 +123,27 @@ async fn exchange(
             attempt.connected = (!lease.reused()).then_some(now);
         }
         let first_token = (Instant::now() + target.timeouts.first_token).min(total);
-        let Ok(sent) = timeout_at(first_token, lease.send(request, address)).await else {
+        let Ok(sent) = timeout_at(first_token, lease.send(&wire.headers, &wire.body, address)).await else {
             return Err(late(target.timeouts, total));
         };
         match sent {
             Ok(response) => return Ok((response, lease)),
             // A kept connection that was closed before it took the request has done nothing: asking again is safe.
-            Err(failure) => match failure.unsent {
-                Some(unsent) if lease.reused() => request = unsent,
-                _ => return Err(failure.error),
-            },
+            Err(failure) if failure.unsent && lease.reused() => {}
+            Err(failure) => return Err(failure.error),
         }
     }
 }
 
 enum Held {
     All(Bytes),
-    Begun { first: Bytes, rest: Incoming },
+    /// Its first piece; the lease has the rest.
+    Begun(Bytes),
 }
 
 async fn collect(
     head: &response::Parts,
-    mut body: Incoming,
+    lease: &mut Lease,
     timeouts: &Timeouts,
     total: Instant,
     events: bool,
@@ -158,17 +151,16 @@ async fn collect(
     let mut first = Bytes::new();
     let mut joined = BytesMut::new();
     let mut deadline = (Instant::now() + timeouts.first_token).min(total);
-    if body.size_hint().lower() > WHOLE_BYTES as u64 {
-        return Ok(Held::Begun { first, rest: body });
+    if announced(&head.headers).is_some_and(|length| length > WHOLE_BYTES as u64) {
+        return Ok(Held::Begun(first));
     }
     loop {
-        let frame = match timeout_at(deadline, body.frame()).await {
-            Ok(Some(frame)) => frame.map_err(|error| broken(&error))?,
+        let data = match timeout_at(deadline, poll_fn(|context| lease.poll_data(context))).await {
+            Ok(Some(data)) => data?,
             Ok(None) => break,
             Err(_) if first.is_empty() => return Err(late(*timeouts, total)),
             Err(_) => return Err(silent(*timeouts, total)),
         };
-        let Ok(data) = frame.into_data() else { continue };
         if data.is_empty() {
             continue;
         }
@@ -182,9 +174,9 @@ async fn collect(
         }
         if events || joined.len() > WHOLE_BYTES {
             let first = if joined.is_empty() { first } else { joined.freeze() };
-            return Ok(Held::Begun { first, rest: body });
+            return Ok(Held::Begun(first));
         }
-        if body.is_end_stream() {
+        if lease.ended() {
             break;
         }
         deadline = (Instant::now() + timeouts.idle).min(total);
@@ -237,18 +229,6 @@ pub(crate) fn content_type_is(headers: &HeaderMap, expected: &[u8]) -> bool {
         let end = value.iter().position(|byte| *byte == b';').unwrap_or(value.len());
         value[..end].trim_ascii().eq_ignore_ascii_case(expected)
     })
-}
-
-/// What a failure while an answer arrives means.
-pub(crate) fn broken(error: &hyper::Error) -> Error {
-    if error.is_parse() {
-        Error::new(Code::UpstreamProtocolError, format!("the provider's bytes are not HTTP ({error})."))
-    } else {
-        Error::new(
-            Code::UpstreamCut,
-            format!("the provider closed the connection before its answer was complete ({error})."),
-        )
-    }
 }
 
 fn late(timeouts: Timeouts, total: Instant) -> Error {

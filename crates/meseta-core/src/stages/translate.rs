@@ -6,8 +6,6 @@ use http::header::{
     ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue,
     USER_AGENT,
 };
-use http::{Method, Request, Uri};
-use http_body_util::Full;
 use meseta_wire::edit::{self, Edits};
 
 use crate::endpoint::Call;
@@ -21,7 +19,8 @@ use crate::trip::Trip;
 /// A request that can be put on a wire of either version.
 pub(crate) struct Wire {
     pub call: Call,
-    pub request: Request<Full<Bytes>>,
+    pub headers: HeaderMap,
+    pub body: Bytes,
     /// The stream will hold a usage event that the client did not ask for.
     pub hide_usage: bool,
 }
@@ -68,11 +67,8 @@ pub(crate) fn translate(trip: &mut Trip, ask: &Ask<'_>, choice: &Choice) -> Wire
     if let Some(attempt) = trip.attempt() {
         attempt.request_bytes = body.len() as u64;
     }
-    let mut request = Request::new(Full::new(body));
-    *request.method_mut() = Method::POST;
-    *request.uri_mut() = Uri::default();
-    *request.headers_mut() = headers(ask.headers, ask.caller, target);
-    Wire { call: ask.call, request, hide_usage: ask_usage && !ask.envelope.include_usage }
+    let headers = headers(ask.headers, ask.caller, target);
+    Wire { call: ask.call, headers, body, hide_usage: ask_usage && !ask.envelope.include_usage }
 }
 
 fn headers(client: &HeaderMap, caller: Caller, target: &Target) -> HeaderMap {

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use http::Uri;
 use http_body_util::Full;
-use hyper::client::conn::{http1, http2};
+use hyper::client::conn::http2;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::task::spawn_local;
@@ -14,14 +14,15 @@ use crate::error::{Code, Error};
 use crate::serve::LocalExecutor;
 use crate::snapshot::{HttpVersion, Origin};
 use crate::upstream::ClientTls;
+use crate::upstream::http1::Http1;
 
-/// The half of a connection by which requests are sent; the other half runs as a task of its own.
-pub(super) enum Sender {
-    Http1(http1::SendRequest<Full<Bytes>>),
+/// A connection that is ready for a request. That of HTTP/2 is driven by a task of its own.
+pub(super) enum Connected {
+    Http1(Http1),
     Http2(http2::SendRequest<Full<Bytes>>),
 }
 
-/// Largest head of an answer that is taken.
+/// Largest head of an answer that is taken over HTTP/2.
 const HEAD_BYTES: usize = 256 * 1024;
 /// How often an HTTP/2 connection is asked whether it is still there, and how long the answer may take.
 const PING_EVERY: std::time::Duration = std::time::Duration::from_secs(20);
@@ -40,7 +41,7 @@ pub(super) async fn connect(
     mut connector: HttpConnector,
     origin: &Origin,
     tls: Option<&ClientTls>,
-) -> Result<Sender, Error> {
+) -> Result<Connected, Error> {
     let host = if origin.host.contains(':') { format!("[{}]", origin.host) } else { origin.host.to_string() };
     let uri: Uri = format!("http://{host}:{}/", origin.port).parse().map_err(|error| {
         Error::new(Code::UpstreamConnectFailed, format!("{host} is no host name ({error})."))
@@ -60,7 +61,7 @@ pub(super) async fn connect(
     if !origin.tls {
         return match origin.version {
             HttpVersion::Http2 => http2(stream).await,
-            HttpVersion::Auto | HttpVersion::Http1 => http1(stream).await,
+            HttpVersion::Auto | HttpVersion::Http1 => Ok(Connected::Http1(Http1::plain(stream.into_inner()))),
         };
     }
     let Some(tls) = tls else {
@@ -77,27 +78,14 @@ pub(super) async fn connect(
         Error::new(Code::UpstreamTlsFailed, format!("the TLS handshake with {host} failed ({error})."))
     })?;
     let negotiated = stream.get_ref().1.alpn_protocol() == Some(b"h2".as_slice());
-    let stream = TokioIo::new(stream);
-    if negotiated || origin.version == HttpVersion::Http2 { http2(stream).await } else { http1(stream).await }
+    if negotiated || origin.version == HttpVersion::Http2 {
+        http2(TokioIo::new(stream)).await
+    } else {
+        Ok(Connected::Http1(Http1::tls(stream)))
+    }
 }
 
-async fn http1<T>(stream: T) -> Result<Sender, Error>
-where
-    T: hyper::rt::Read + hyper::rt::Write + Unpin + 'static,
-{
-    let (sender, connection) = http1::Builder::new()
-        .max_header_size(HEAD_BYTES)
-        .handshake(stream)
-        .await
-        .map_err(|error| refused(&error))?;
-    spawn_local(async move {
-        // Whoever uses the connection hears of its end through the sender.
-        let _ = connection.await;
-    });
-    Ok(Sender::Http1(sender))
-}
-
-async fn http2<T>(stream: T) -> Result<Sender, Error>
+async fn http2<T>(stream: T) -> Result<Connected, Error>
 where
     T: hyper::rt::Read + hyper::rt::Write + Unpin + 'static,
 {
@@ -112,7 +100,7 @@ where
     spawn_local(async move {
         let _ = connection.await;
     });
-    Ok(Sender::Http2(sender))
+    Ok(Connected::Http2(sender))
 }
 
 fn refused(error: &hyper::Error) -> Error {

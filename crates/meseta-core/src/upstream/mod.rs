@@ -3,8 +3,9 @@
 //! Each worker has its own pool on its own thread, so nothing here locks.
 
 mod connect;
+mod http1;
 mod pool;
 mod tls;
 
-pub(crate) use pool::{Lease, Pool};
+pub(crate) use pool::{Lease, Pool, announced};
 pub(crate) use tls::ClientTls;

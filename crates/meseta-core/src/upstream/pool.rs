@@ -2,23 +2,25 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::header::HOST;
-use http::{Request, Response};
+use http::header::{CONTENT_LENGTH, HOST};
+use http::{HeaderMap, Method, Request, Response};
 use http_body_util::Full;
-use hyper::body::Incoming;
-use hyper::client::conn::{http1, http2};
+use hyper::body::{Body, Incoming};
+use hyper::client::conn::http2;
 use hyper_util::client::legacy::connect::HttpConnector;
 
 use crate::error::{Code, Error};
 use crate::snapshot::{Address, Origin, Target};
-use crate::stages::send::broken;
 use crate::upstream::ClientTls;
-use crate::upstream::connect::{self, Sender};
+use crate::upstream::connect::{self, Connected};
+use crate::upstream::http1::{Failure, Http1};
 
 /// A kept connection is let go after this long without use: shorter than most servers', so that they seldom close first.
 const IDLE: Duration = Duration::from_secs(50);
@@ -41,7 +43,7 @@ struct Lane {
 }
 
 struct Idle {
-    sender: http1::SendRequest<Full<Bytes>>,
+    connection: Http1,
     since: Instant,
 }
 
@@ -76,8 +78,8 @@ impl Pool {
             ));
         };
         let kept = match connected? {
-            Sender::Http1(sender) => Kept::Own(sender),
-            Sender::Http2(sender) => {
+            Connected::Http1(connection) => Kept::Own(connection),
+            Connected::Http2(sender) => {
                 let shared =
                     Shared { sender, streams: Rc::default(), since: Rc::new(Cell::new(Instant::now())) };
                 self.lanes.borrow_mut().entry(target.origin.clone()).or_default().shared.push(shared.clone());
@@ -91,9 +93,9 @@ impl Pool {
         let mut lanes = self.lanes.borrow_mut();
         let lane = lanes.get_mut(origin)?;
         let now = Instant::now();
-        while let Some(idle) = lane.idle.pop() {
-            if idle.sender.is_ready() && now.duration_since(idle.since) < IDLE {
-                return Some(Kept::Own(idle.sender));
+        while let Some(mut idle) = lane.idle.pop() {
+            if now.duration_since(idle.since) < IDLE && idle.connection.alive() {
+                return Some(Kept::Own(idle.connection));
             }
         }
         lane.shared.retain(|shared| !shared.sender.is_closed());
@@ -104,10 +106,10 @@ impl Pool {
         if let Kept::Shared(shared) = &kept {
             shared.streams.set(shared.streams.get() + 1);
         }
-        Lease { pool: self.clone(), origin: target.origin.clone(), kept: Some(kept), reused }
+        Lease { pool: self.clone(), origin: target.origin.clone(), kept: Some(kept), body: None, reused }
     }
 
-    fn give_back(&self, origin: &Origin, sender: http1::SendRequest<Full<Bytes>>) {
+    fn give_back(&self, origin: &Origin, connection: Http1) {
         let mut lanes = self.lanes.borrow_mut();
         if !lanes.contains_key(origin) {
             lanes.insert(origin.clone(), Lane::default());
@@ -115,7 +117,7 @@ impl Pool {
         if let Some(lane) = lanes.get_mut(origin)
             && lane.idle.len() < KEPT
         {
-            lane.idle.push(Idle { sender, since: Instant::now() });
+            lane.idle.push(Idle { connection, since: Instant::now() });
         }
     }
 
@@ -124,7 +126,7 @@ impl Pool {
         let now = Instant::now();
         let old = |since: Instant| now.duration_since(since) >= IDLE;
         self.lanes.borrow_mut().retain(|_, lane| {
-            lane.idle.retain(|idle| !idle.sender.is_closed() && !old(idle.since));
+            lane.idle.retain_mut(|idle| !old(idle.since) && idle.connection.alive());
             lane.shared.retain(|shared| {
                 !shared.sender.is_closed() && (shared.streams.get() > 0 || !old(shared.since.get()))
             });
@@ -135,25 +137,27 @@ impl Pool {
 
 enum Kept {
     /// HTTP/1.1: one request at a time, so it is ours until the answer's end.
-    Own(http1::SendRequest<Full<Bytes>>),
+    Own(Http1),
     /// HTTP/2: many at a time.
     Shared(Shared),
 }
 
-/// The use of a connection for one request. Dropped before the answer's end it takes an HTTP/1.1 connection with it,
-/// which is what cancels the call.
+/// The use of a connection for one request. Dropped before the answer's end it takes an HTTP/1.1 connection, or the
+/// stream of an HTTP/2 one, with it, which is what cancels the call.
 pub(crate) struct Lease {
     pool: Rc<Pool>,
     origin: Origin,
     kept: Option<Kept>,
+    /// What is arriving over HTTP/2.
+    body: Option<Incoming>,
     reused: bool,
 }
 
 /// A request that got no answer.
 pub(crate) struct Unanswered {
     pub error: Error,
-    /// The request itself, if not a byte of it was sent.
-    pub unsent: Option<Request<Full<Bytes>>>,
+    /// Not a byte of it was sent.
+    pub unsent: bool,
 }
 
 impl Lease {
@@ -161,47 +165,89 @@ impl Lease {
         self.reused
     }
 
+    /// Sends a request and waits for the head of the answer; the body comes by [`Lease::poll_data`].
     pub async fn send(
         &mut self,
-        mut request: Request<Full<Bytes>>,
+        headers: &HeaderMap,
+        body: &Bytes,
         address: &Address,
-    ) -> Result<Response<Incoming>, Unanswered> {
-        let sent = match &mut self.kept {
-            Some(Kept::Own(sender)) => {
-                request.uri_mut().clone_from(&address.path);
-                sender.try_send_request(request).await
+    ) -> Result<Response<()>, Unanswered> {
+        match &mut self.kept {
+            Some(Kept::Own(connection)) => {
+                let target = address.path.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
+                connection.exchange(target, headers, body).await.map_err(|failure| Unanswered {
+                    unsent: matches!(failure, Failure::Closed { unsent: true }),
+                    error: failed(&failure),
+                })
             }
             Some(Kept::Shared(shared)) => {
+                let mut request = Request::new(Full::new(body.clone()));
+                *request.method_mut() = Method::POST;
                 request.uri_mut().clone_from(&address.absolute);
+                request.headers_mut().clone_from(headers);
                 // HTTP/2 says it as :authority, which hyper takes from the address.
                 request.headers_mut().remove(HOST);
-                shared.sender.try_send_request(request).await
+                match shared.sender.try_send_request(request).await {
+                    Ok(response) => {
+                        let (head, body) = response.into_parts();
+                        self.body = Some(body);
+                        Ok(Response::from_parts(head, ()))
+                    }
+                    Err(mut failure) => Err(Unanswered {
+                        unsent: failure.take_message().is_some(),
+                        error: broken(failure.error()),
+                    }),
+                }
             }
             None => {
                 let error = Error::new(Code::PlaneInternal, "A connection was used after it was given back.");
-                return Err(Unanswered { error, unsent: Some(request) });
+                Err(Unanswered { error, unsent: false })
             }
-        };
-        sent.map_err(|mut failure| Unanswered {
-            unsent: failure.take_message(),
-            error: broken(failure.error()),
-        })
+        }
+    }
+
+    /// The next piece of the answer's body; `None` at its end.
+    pub fn poll_data(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, Error>>> {
+        if let Some(Kept::Own(connection)) = &mut self.kept {
+            return connection.poll_data(context).map_err(|failure| failed(&failure));
+        }
+        let Some(body) = &mut self.body else { return Poll::Ready(None) };
+        loop {
+            match ready!(Pin::new(&mut *body).poll_frame(context)) {
+                Some(Ok(frame)) => {
+                    // Trailers say nothing that we act on.
+                    if let Ok(data) = frame.into_data() {
+                        return Poll::Ready(Some(Ok(data)));
+                    }
+                }
+                Some(Err(error)) => return Poll::Ready(Some(Err(broken(&error)))),
+                None => return Poll::Ready(None),
+            }
+        }
+    }
+
+    /// The body has been read to its end.
+    pub fn ended(&self) -> bool {
+        match &self.kept {
+            Some(Kept::Own(connection)) => connection.ended(),
+            _ => self.body.as_ref().is_none_or(Body::is_end_stream),
+        }
+    }
+
+    /// The end of the body is marked, so that a cut can be told from it.
+    pub fn delimited(&self) -> bool {
+        match &self.kept {
+            Some(Kept::Own(connection)) => connection.delimited(),
+            _ => true,
+        }
     }
 
     /// The answer is complete: the connection may serve the next request.
     pub fn finish(mut self) {
-        if let Some(Kept::Own(mut sender)) = self.kept.take() {
-            if sender.is_ready() {
-                self.pool.give_back(&self.origin, sender);
-            } else if !sender.is_closed() {
-                let pool = self.pool.clone();
-                let origin = self.origin.clone();
-                tokio::task::spawn_local(async move {
-                    if sender.ready().await.is_ok() {
-                        pool.give_back(&origin, sender);
-                    }
-                });
-            }
+        if let Some(Kept::Own(connection)) = self.kept.take_if(|kept| matches!(kept, Kept::Own(_)))
+            && connection.reusable()
+        {
+            self.pool.give_back(&self.origin, connection);
         }
     }
 }
@@ -212,5 +258,29 @@ impl Drop for Lease {
             shared.streams.set(shared.streams.get().saturating_sub(1));
             shared.since.set(Instant::now());
         }
+    }
+}
+
+/// The length that an answer announces.
+pub(crate) fn announced(headers: &HeaderMap) -> Option<u64> {
+    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+const CUT: &str = "the provider closed the connection before its answer was complete.";
+
+fn failed(failure: &Failure) -> Error {
+    match failure {
+        Failure::Closed { .. } => Error::new(Code::UpstreamCut, CUT),
+        Failure::Protocol(what) => {
+            Error::new(Code::UpstreamProtocolError, format!("the provider's bytes are not HTTP: {what}."))
+        }
+    }
+}
+
+fn broken(error: &hyper::Error) -> Error {
+    if error.is_parse() {
+        Error::new(Code::UpstreamProtocolError, format!("the provider's bytes are not HTTP/2: {error}."))
+    } else {
+        Error::new(Code::UpstreamCut, CUT)
     }
 }
