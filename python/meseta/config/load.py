@@ -168,6 +168,10 @@ def _check(loaded: Loaded, tree: dict[str, Any], kind: type[File] | type[PlanoFi
         loaded.problems += _not_served(loaded.document, tree)
 
 
+STANDS_ALONE = {"timeouts", "forward_headers", "http_version", "ask_stream_usage"}
+"""Keys of a provider on which nothing else depends: a mistake in one hides no other mistake of its entry."""
+
+
 def _what_is_left(
     loaded: Loaded, tree: dict[str, Any], kind: type[File] | type[PlanoFile], details: list[ErrorDetails]
 ) -> File | PlanoFile | None:
@@ -178,6 +182,8 @@ def _what_is_left(
         path = real_path(tree, detail["loc"])
         if detail["type"] == "extra_forbidden":
             _remove(rest, path)
+        elif len(path) > 2 and path[2] in STANDS_ALONE:
+            _remove(rest, path[:3])
         elif len(path) > 1 and path[0] in SECTIONS:
             if isinstance(path[1], int):
                 dropped.setdefault(str(path[0]), set()).add(path[1])

@@ -25,10 +25,12 @@ if TYPE_CHECKING:
 class Naming:
     """The tables `names`, `wildcards`, `default` and `catalog`, and what is wrong with them."""
 
-    def __init__(self, loaded: Loaded, *, complete: bool) -> None:
+    def __init__(self, loaded: Loaded, *, complete: bool, broken: set[str]) -> None:
         self.loaded = loaded
         self.complete = complete
-        """False when entries were left out because of other mistakes; a name may then be missing for that."""
+        """False when entries could not even be read; any name may then be missing for that."""
+        self.broken = broken
+        """Names of entries that were left out because of other mistakes: they are not unknown."""
         self.problems: list[Problem] = []
         self.targets: list[snapshot.Target] = []
         self.names: dict[str, str] = {}
@@ -119,7 +121,7 @@ class Naming:
                 continue
             found = self._find(alias.target)
             if found is None:
-                if self.complete:
+                if self.complete and not self._is_broken(alias.target):
                     self._unknown(alias.target, (*path, "target"), aliases)
                 continue
             if self.names.get(name, found) != found:
@@ -156,6 +158,9 @@ class Naming:
         if all(row["id"] != wanted for row in self.catalog):
             self.catalog.append({"id": wanted, "owned_by": provider})
         return wanted
+
+    def _is_broken(self, wanted: str) -> bool:
+        return wanted in self.broken or f"{wanted.partition('/')[0]}/*" in self.broken
 
     def _unknown(self, wanted: str, path: tuple[str | int, ...], aliases: Mapping[str, Alias]) -> None:
         shown = wanted[:80]

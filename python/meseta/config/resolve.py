@@ -96,10 +96,11 @@ class _Run:
         listeners = self._listeners(config)
         if port is not None and listeners:
             listeners[0]["port"] = port
-        entries, complete = self._entries(config)
+        entries, broken = self._entries(config)
         naming = Naming(
             self.loaded,
-            complete=complete and not self.loaded.kept.keys() & {"model_providers", "llm_providers"},
+            complete=not self.loaded.kept.keys() & {"model_providers", "llm_providers"},
+            broken=broken,
         )
         naming.add_entries(entries)
         naming.add_aliases(config.model_aliases)
@@ -142,8 +143,8 @@ class _Run:
         self.problems += builder.problems
         return builder.listeners
 
-    def _entries(self, config: File | PlanoFile) -> tuple[list[Entry], bool]:
-        """Return the targets of the file, and whether every entry became one."""
+    def _entries(self, config: File | PlanoFile) -> tuple[list[Entry], set[str]]:
+        """Return the targets of the file, and the names of the entries that did not become one."""
         section, providers = self._providers(config)
         builder = TargetBuilder(self.loaded, self.environment, self.simulator_url)
         total_ms = _plano_timeout(config)
@@ -155,7 +156,11 @@ class _Run:
             entry.wildcard and entry.target["provider"] == SIMULATOR for entry in entries
         ):
             entries.append(_simulator(simulated[0]))
-        return entries, len(entries) >= len(built)
+        broken: set[str] = set()
+        for entry, target in zip(providers, built, strict=True):
+            if target is None:
+                broken |= {entry.model, entry.model.partition("/")[2], entry.name or entry.model}
+        return entries, broken
 
     def _providers(self, config: File | PlanoFile) -> tuple[str, Sequence[PlanoProvider]]:
         if isinstance(config, PlanoFile) and config.llm_providers is not None:
