@@ -10,9 +10,9 @@ use http::Method;
 use meseta_wire::usage::Usage;
 
 use crate::error::{Code, Error};
-use crate::log::RequestId;
+use crate::log::{Attempt, RequestId};
 use crate::serve::{Door, Worker};
-use crate::snapshot::{Listener, Snapshot, Target};
+use crate::snapshot::{Listener, Snapshot};
 use crate::stages::{STAGES, Stage, record, settle};
 
 pub(crate) struct Trip {
@@ -42,22 +42,6 @@ pub(crate) struct AskNotes {
     pub run: Option<String>,
     pub tags: Option<String>,
     pub trace: Option<String>,
-}
-
-/// One call to one target.
-pub(crate) struct Attempt {
-    pub target: Arc<Target>,
-    pub model: String,
-    /// All offsets are microseconds since the request began.
-    pub started: u32,
-    /// `None` for a connection that was there already.
-    pub connected: Option<u32>,
-    pub first_byte: Option<u32>,
-    pub ended: Option<u32>,
-    pub status: Option<u16>,
-    pub code: Option<Code>,
-    pub request_bytes: u64,
-    pub response_bytes: u64,
 }
 
 /// What went back to the client.

@@ -11,7 +11,7 @@ mod writer;
 
 pub use reader::{Reader, Value};
 pub use row::RequestId;
-pub(crate) use row::{AttemptRow, Ids, RequestRow, Row};
+pub(crate) use row::{Attempt, Ids, RequestRow, Row};
 pub use writer::LogStats;
 pub(crate) use writer::{LogSender, Writer};
 

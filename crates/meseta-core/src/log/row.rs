@@ -61,7 +61,7 @@ impl Ids {
 
 pub(crate) struct Row {
     pub request: RequestRow,
-    pub attempts: Vec<AttemptRow>,
+    pub attempts: Vec<Attempt>,
 }
 
 pub(crate) struct RequestRow {
@@ -90,20 +90,23 @@ pub(crate) struct RequestRow {
     pub snapshot: Arc<str>,
 }
 
-pub(crate) struct AttemptRow {
+/// One call to one target.
+pub(crate) struct Attempt {
     pub target: Arc<Target>,
     pub model: String,
-    pub started_us: u32,
-    pub connected_us: Option<u32>,
-    pub first_byte_us: Option<u32>,
-    pub ended_us: Option<u32>,
+    /// All offsets are microseconds since the request began.
+    pub started: u32,
+    /// `None` for a connection that was there already.
+    pub connected: Option<u32>,
+    pub first_byte: Option<u32>,
+    pub ended: Option<u32>,
     pub status: Option<u16>,
     pub code: Option<Code>,
     pub request_bytes: u64,
     pub response_bytes: u64,
 }
 
-impl AttemptRow {
+impl Attempt {
     /// Whether the provider may have worked for us, so that an answer without usage is a gap in the accounts.
     pub fn may_have_cost(&self) -> bool {
         let unsent = matches!(

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use rusqlite::{Connection, params};
 
 use crate::log::tidy::tidy;
-use crate::log::{LogError, Row, schema};
+use crate::log::{Attempt, LogError, Row, schema};
 use crate::snapshot::LogSettings;
 
 /// What `stats` says of the log.
@@ -178,7 +178,7 @@ fn store(connection: &mut Connection, rows: &[Box<Row>]) -> Result<(), rusqlite:
             let request = &row.request;
             let target = request.target.as_deref();
             let started_us = request.ended_us - i64::from(request.duration_us);
-            let answered = row.attempts.last().is_some_and(crate::log::AttemptRow::may_have_cost);
+            let answered = row.attempts.last().is_some_and(Attempt::may_have_cost);
             let failed = request.code.is_some() || request.status >= 400;
             let usage = request.usage;
             insert_request.execute(params![
@@ -220,10 +220,10 @@ fn store(connection: &mut Connection, rows: &[Box<Row>]) -> Result<(), rusqlite:
                     &*attempt.target.name,
                     &*attempt.target.provider,
                     attempt.model,
-                    attempt.started_us,
-                    attempt.connected_us.map(|at| at.saturating_sub(attempt.started_us)),
-                    attempt.first_byte_us.map(|at| at.saturating_sub(attempt.started_us)),
-                    attempt.ended_us.map(|at| at.saturating_sub(attempt.started_us)),
+                    attempt.started,
+                    attempt.connected.map(|at| at.saturating_sub(attempt.started)),
+                    attempt.first_byte.map(|at| at.saturating_sub(attempt.started)),
+                    attempt.ended.map(|at| at.saturating_sub(attempt.started)),
                     attempt.status,
                     attempt.code.map(crate::Code::as_str),
                     attempt.request_bytes as i64,

@@ -1,9 +1,10 @@
 //! The next target of the plan that may be tried now.
 
 use crate::error::{Code, Error};
+use crate::log::Attempt;
 use crate::stages::Stage;
 use crate::stages::choose::{Choice, Plan};
-use crate::trip::{Attempt, Trip};
+use crate::trip::Trip;
 
 pub(crate) fn pick(trip: &mut Trip, plan: &mut Plan) -> Result<Choice, Error> {
     trip.enter(Stage::Pick);

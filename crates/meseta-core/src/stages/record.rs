@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use crate::log::{AttemptRow, RequestRow, Row};
+use crate::log::{RequestRow, Row};
 use crate::stages::Stage;
 use crate::trip::Trip;
 
@@ -56,21 +56,6 @@ fn row(trip: &mut Trip) -> Box<Row> {
         stages,
         snapshot: trip.snapshot.hash.clone(),
     };
-    let attempts = trip
-        .attempts
-        .drain(..)
-        .map(|attempt| AttemptRow {
-            target: attempt.target,
-            model: attempt.model,
-            started_us: attempt.started,
-            connected_us: attempt.connected,
-            first_byte_us: attempt.first_byte,
-            ended_us: attempt.ended,
-            status: attempt.status,
-            code: attempt.code,
-            request_bytes: attempt.request_bytes,
-            response_bytes: attempt.response_bytes,
-        })
-        .collect();
+    let attempts = std::mem::take(&mut trip.attempts);
     Box::new(Row { request, attempts })
 }
