@@ -5,8 +5,12 @@ PYTHON ?= python3
 VENV := $(CURDIR)/.venv
 BIN := $(VENV)/bin
 export VIRTUAL_ENV := $(VENV)
+export PATH := $(BIN):$(PATH)
 # A debug build is what tests and the demo want: they check behaviour and never speed.
 export MESETA_ALLOW_DEBUG := 1
+
+# In place, so that an edit of a Python file needs no build; what it builds with is pinned in requirements.lock.
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 
 .DEFAULT_GOAL := help
 .PHONY: help tools environment build release demo test test-rust test-python check format stubs generate lock bench fuzz size clean
@@ -25,10 +29,10 @@ $(VENV)/.ready: requirements.lock | tools
 environment: $(VENV)/.ready
 
 build: environment  ## build the package into .venv (debug profile)
-	$(BIN)/maturin develop --quiet --pip-path $(BIN)/pip
+	$(INSTALL)
 
 release: environment  ## build the package into .venv as users get it
-	$(BIN)/maturin develop --release --pip-path $(BIN)/pip
+	MATURIN_PEP517_ARGS="--release" $(INSTALL)
 
 demo: build  ## start Meseta with no key and no network, send two requests, show answers and log, end
 	$(BIN)/meseta demo
