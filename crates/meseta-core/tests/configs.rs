@@ -18,7 +18,8 @@ fn every_resolved_document_is_accepted_and_round_trips() {
         let rule = format!("\n{}\n", "-".repeat(20));
         // Below the first rule the document, below a second one, if it is there, warnings.
         let document = text.split(&rule).nth(1).unwrap_or_else(|| panic!("{name} has no rule line"));
-        let expected: Value = serde_json::from_str(document).unwrap_or_else(|error| panic!("{name}: {error}"));
+        let expected: Value =
+            serde_json::from_str(document).unwrap_or_else(|error| panic!("{name}: {error}"));
         let parsed = Document::parse(document).unwrap_or_else(|error| panic!("{name}: {error}"));
         assert_eq!(serde_json::to_value(&parsed).expect("a document serialises"), expected, "{name}");
         if let Err(error) = Snapshot::parse(document) {

@@ -28,8 +28,9 @@ mod _core {
         use meseta_core::snapshot::{Document, Snapshot};
         Snapshot::parse(snapshot).map_err(crate::errors::snapshot)?;
         let document = Document::parse(snapshot).map_err(crate::errors::snapshot)?;
-        serde_json::to_string(&document)
-            .map_err(|error| crate::errors::SnapshotError::new_err(format!("the document cannot be written: {error}")))
+        serde_json::to_string(&document).map_err(|error| {
+            crate::errors::SnapshotError::new_err(format!("the document cannot be written: {error}"))
+        })
     }
 
     /// Every error code of the request path: code, status, blame, retry, cause, cure.

@@ -1,0 +1,166 @@
+//! What the suites share: a plane with the simulated provider behind it, and clients on bare sockets.
+#![allow(dead_code, reason = "each test binary uses its own part")]
+
+pub mod http1;
+pub mod http2;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use meseta_core::Plane;
+use meseta_sim::Simulator;
+use serde_json::{Value as Json, json};
+
+/// What takes longer than this hangs.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A plane on a free port, and the provider that it calls.
+pub struct House {
+    pub plane: Plane,
+    pub simulator: Simulator,
+    pub document: Json,
+}
+
+impl House {
+    pub fn start() -> House {
+        House::with(|_| {})
+    }
+
+    /// With changes to the document of [`document`].
+    pub fn with(change: impl FnOnce(&mut Json)) -> House {
+        let simulator = Simulator::start("127.0.0.1", 0, None).expect("a simulator");
+        let mut document = document(&simulator.url());
+        change(&mut document);
+        let plane = Plane::start(&document.to_string(), 2).unwrap_or_else(|error| panic!("{error}"));
+        House { plane, simulator, document }
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.plane.stats().listeners[0].address
+    }
+
+    pub fn connect(&self) -> http1::Client {
+        http1::Client::connect(self.address())
+    }
+
+    /// One chat request on a connection of its own.
+    pub fn chat(&self, request: &Json) -> http1::Reply {
+        self.connect().chat(request)
+    }
+
+    /// Whatever happened before, the next client is served, no thread panicked and nothing is left under way.
+    pub fn well(&self, after: &str) {
+        let reply = self.chat(&ask("sim/echo", "still there"));
+        assert_eq!((reply.status, reply.content().as_str()), (200, "still there"), "after {after}");
+        until(&format!("nothing under way after {after}"), || {
+            self.plane.stats().in_flight == 0 && self.simulator.stats().in_flight == 0
+        });
+        assert_eq!(self.plane.stats().panics, 0, "after {after}");
+    }
+
+    /// Requests that have reached the provider.
+    pub fn reached(&self) -> u64 {
+        self.simulator.stats().requests
+    }
+}
+
+/// One listener without keys, every model of the simulator below `sim/`, no log.
+pub fn document(provider: &str) -> Json {
+    json!({
+        "format": 1,
+        "listeners": [listener("models", 0)],
+        "targets": [target(provider)],
+        "names": {},
+        "wildcards": {"sim": "sim/*"},
+        "default": null,
+        "catalog": [{"id": "sim/echo", "owned_by": "sim"}],
+        "log": null,
+    })
+}
+
+pub fn listener(name: &str, port: u16) -> Json {
+    json!({
+        "name": name,
+        "type": "model",
+        "address": "127.0.0.1",
+        "port": port,
+        "auth": {"type": "none"},
+        "tls": null,
+        "limits": {
+            "body_bytes": 1_048_576,
+            "head_bytes": 16_384,
+            "head_count": 64,
+            "connections": 512,
+            "streams_per_connection": 128,
+        },
+        "timeouts": {"head_ms": 60_000, "body_ms": 60_000},
+    })
+}
+
+pub fn target(base_url: &str) -> Json {
+    json!({
+        "name": "sim/*",
+        "provider": "sim",
+        "model": "*",
+        "dialect": "openai_chat",
+        "base_url": base_url,
+        "query": "",
+        "auth": {"type": "none"},
+        "headers": {},
+        "forward_headers": ["x-sim"],
+        "http_version": "auto",
+        "ask_stream_usage": true,
+        "timeouts": {"connect_ms": 20_000, "first_token_ms": 60_000, "idle_ms": 60_000, "total_ms": 120_000},
+    })
+}
+
+/// A chat request with one message of the user.
+pub fn ask(model: &str, text: &str) -> Json {
+    json!({"model": model, "messages": [{"role": "user", "content": text}]})
+}
+
+/// The same request, streamed.
+pub fn streamed(model: &str, text: &str) -> Json {
+    let mut request = ask(model, text);
+    request["stream"] = json!(true);
+    request
+}
+
+/// Waits for what another thread is about to make true.
+pub fn until(what: &str, mut done: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !done() {
+        assert!(Instant::now() < deadline, "not within {PATIENCE:?}: {what}");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// A folder of the test's own, removed with its contents at the end.
+pub struct Folder(PathBuf);
+
+impl Folder {
+    pub fn new() -> Folder {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!("meseta-test-{}-{number}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&path);
+        std::fs::create_dir_all(&path).expect("a temporary folder");
+        Folder(path)
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    pub fn file(&self, name: &str) -> String {
+        self.0.join(name).display().to_string()
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
