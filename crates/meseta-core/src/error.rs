@@ -93,6 +93,9 @@ codes! {
     RequestInvalidHeader "request.invalid_header" 400 Client Never
         "A header that Meseta acts on has a value that it cannot read."
         "Correct or leave out the header that `param` names."
+    RequestInvalidBody "request.invalid_body" 400 Client Never
+        "The body's transfer coding is broken: a chunk's size or its end is not what HTTP says."
+        "Correct the client's HTTP, or a proxy in between that rewrites bodies."
     RequestTooLarge "request.too_large" 413 Client Never
         "The body is larger than the listener's `limits.body`."
         "Send less, or raise `limits.body` of the listener."

@@ -18,7 +18,7 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use crate::log::{Ids, LogError, LogStats, Writer};
 use crate::serve::{Accepted, Counters, Desk, Door, Phase, Shared, Worker, accept, bind, work};
 use crate::snapshot::{Listener, ListenerTls, Snapshot, SnapshotError};
-use crate::upstream::{ClientTls, Pool};
+use crate::upstream::{ClientTls, Overdue, Pool};
 
 /// Why a plane did not start, or did not take a snapshot. After a refused swap everything is as it was.
 #[derive(Debug)]
@@ -259,7 +259,8 @@ fn spawn_worker(
         .name(format!("meseta-{number}"))
         .spawn(move || {
             let pool = Pool::new(shared.tls.clone());
-            let worker = Rc::new(Worker { shared, pool, ids: Ids::new(number), log });
+            let worker =
+                Rc::new(Worker { shared, pool, overdue: Overdue::default(), ids: Ids::new(number), log });
             LocalSet::new().block_on(&runtime, work(worker, connections, accepted, phase));
         })
         .map_err(cannot)

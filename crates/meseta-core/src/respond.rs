@@ -52,7 +52,7 @@ pub(crate) fn failure(mut trip: Trip, error: &Error) -> Response<Body> {
         headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
     }
     // What is left of a body that we did not read must not be taken for the next request.
-    if matches!(error.code, Code::RequestTimeout | Code::ClientDisconnected) {
+    if matches!(error.code, Code::RequestTimeout | Code::RequestInvalidBody | Code::ClientDisconnected) {
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
     }
     *response.body_mut() = Body::whole(body, Some(trip));

@@ -30,7 +30,7 @@ use crate::handle::handle;
 use crate::log::{Ids, LogSender};
 use crate::snapshot::{Listener, Snapshot};
 use crate::stages::relay::{Body, Broken};
-use crate::upstream::{ClientTls, Pool};
+use crate::upstream::{ClientTls, Overdue, Pool};
 
 /// How far the end has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,6 +69,7 @@ pub(crate) struct Counters {
 pub(crate) struct Worker {
     pub shared: Arc<Shared>,
     pub pool: Rc<Pool>,
+    pub overdue: Overdue,
     pub ids: Ids,
     pub log: Option<LogSender>,
 }
@@ -108,7 +109,7 @@ pub(crate) struct Desk {
 const STALLED: Duration = Duration::from_secs(120);
 /// A kept connection whose other end vanished is noticed after about this long.
 const KEEP_ALIVE: Duration = Duration::from_secs(60);
-const SWEEP: Duration = Duration::from_secs(10);
+const SWEEP: Duration = Duration::from_secs(1);
 /// How long an HTTP/2 connection on which nothing goes on may take to close when it is asked to.
 const FAREWELL: Duration = Duration::from_secs(1);
 /// After an accept that failed (out of descriptors, say), so that the loop does not spin.
@@ -196,7 +197,10 @@ pub(crate) async fn work(
                     worker.shared.counters.panics.fetch_add(1, Ordering::Relaxed);
                 }
             }
-            _ = sweep.tick() => worker.pool.sweep(),
+            _ = sweep.tick() => {
+                worker.pool.sweep();
+                worker.overdue.sweep();
+            }
             changed = phase.changed() => match *phase.borrow_and_update() {
                 Phase::Serving if changed.is_ok() => {}
                 Phase::Draining if changed.is_ok() => break,

@@ -182,3 +182,23 @@ fn a_client_that_does_not_read_is_not_buffered_for() {
         }
     }
 }
+
+#[test]
+fn a_client_that_does_not_read_holds_no_call_beyond_its_time() {
+    // Nobody polls a body whose client takes nothing; the call to the provider must end all the same.
+    for version in ["http1", "http2"] {
+        let house = House::with(|document| {
+            document["targets"][0]["http_version"] = json!(version);
+            document["targets"][0]["timeouts"]["total_ms"] = json!(300);
+        });
+        let mut lazy = house.connect();
+        lazy.post("/v1/chat/completions", "", streamed("sim/echo;body=1g", "x").to_string());
+        assert_eq!(lazy.head().expect("a head").status, 200);
+        until("the call is ended", || {
+            let stats = house.simulator.stats();
+            (stats.aborted, stats.in_flight) == (1, 0)
+        });
+        drop(lazy);
+        house.well("a call that was overdue");
+    }
+}

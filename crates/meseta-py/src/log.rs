@@ -28,7 +28,8 @@ impl LogReader {
         sql: &str,
         parameters: Vec<Bound<'py, PyAny>>,
     ) -> PyResult<Vec<Bound<'py, PyTuple>>> {
-        let parameters = parameters.iter().map(value).collect::<PyResult<Vec<Value>>>()?;
+        let parameters =
+            parameters.into_iter().map(|object| value(&object)).collect::<PyResult<Vec<Value>>>()?;
         let rows = py.detach(|| {
             self.0.lock().unwrap_or_else(PoisonError::into_inner).query(sql, &parameters).map_err(errors::log)
         })?;

@@ -269,7 +269,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Options<'a> {
 }
 
 /// The JSON type of a value that was walked and checked but not kept. Walking (rather than skipping) is what makes
-/// serde_json apply its nesting limit.
+/// `serde_json` apply its nesting limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     Null,

@@ -47,6 +47,15 @@ pub enum Event {
 
 /// Reads the data of one server-sent event.
 pub fn read_event(data: &[u8]) -> Event {
+    #[derive(Deserialize)]
+    struct Data<'a> {
+        #[serde(borrow, default)]
+        usage: Option<&'a RawValue>,
+        #[serde(borrow, default)]
+        choices: Option<&'a RawValue>,
+        #[serde(borrow, default)]
+        error: Option<&'a RawValue>,
+    }
     if data.is_empty() {
         return Event::Nothing;
     }
@@ -57,15 +66,6 @@ pub fn read_event(data: &[u8]) -> Event {
     let may_have_usage = mentions(data, b"\"usage\"");
     if !may_have_usage && !mentions(data, b"\"error\"") {
         return Event::Piece;
-    }
-    #[derive(Deserialize)]
-    struct Data<'a> {
-        #[serde(borrow, default)]
-        usage: Option<&'a RawValue>,
-        #[serde(borrow, default)]
-        choices: Option<&'a RawValue>,
-        #[serde(borrow, default)]
-        error: Option<&'a RawValue>,
     }
     let Ok(event) = serde_json::from_slice::<Data<'_>>(data) else { return Event::Piece };
     let has_choices = event.choices.is_some_and(|raw| {

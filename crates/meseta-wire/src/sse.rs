@@ -4,27 +4,48 @@
 
 use memchr::memchr2;
 
-/// The end of the first complete event in `bytes` (behind its blank line), or `None` if it is not complete yet.
-/// A CR as the very last byte is not taken as a line end: an LF may follow in the next packet.
-pub fn event_end(bytes: &[u8]) -> Option<usize> {
-    let mut line = 0;
-    while let Some(found) = memchr2(b'\n', b'\r', &bytes[line..]) {
-        let at = line + found;
-        let next = match (bytes[at], bytes.get(at + 1)) {
-            (b'\r', None) => return None,
-            (b'\r', Some(b'\n')) => at + 2,
-            _ => at + 1,
-        };
-        if found == 0 {
-            return Some(next);
+/// How far a piece of a stream has been looked at, so that a long event that comes in many packets is looked at once.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Cursor {
+    /// Where the current line begins.
+    line: usize,
+    /// No line ends before here.
+    seen: usize,
+}
+
+impl Cursor {
+    /// The end of the first complete event in `bytes` (behind its blank line), or `None` if it is not complete yet: ask
+    /// again with the same cursor when more bytes have been put behind these. A CR as the very last byte is not taken
+    /// as a line end: an LF may follow in the next packet.
+    pub fn event_end(&mut self, bytes: &[u8]) -> Option<usize> {
+        while let Some(found) = memchr2(b'\n', b'\r', &bytes[self.seen..]) {
+            let at = self.seen + found;
+            self.seen = at;
+            let next = match (bytes[at], bytes.get(at + 1)) {
+                (b'\r', None) => return None,
+                (b'\r', Some(b'\n')) => at + 2,
+                _ => at + 1,
+            };
+            if at == self.line {
+                return Some(next);
+            }
+            self.line = next;
+            self.seen = next;
         }
-        line = next;
+        self.seen = bytes.len();
+        None
     }
-    None
+}
+
+/// The end of the first complete event in `bytes`, looked at from its start.
+pub fn event_end(bytes: &[u8]) -> Option<usize> {
+    Cursor::default().event_end(bytes)
 }
 
 /// The data of an event: its `data` lines joined by LF. Borrowed where there is one line, as nearly always.
 pub fn event_data(event: &[u8]) -> std::borrow::Cow<'_, [u8]> {
+    // A stream may begin with a byte order mark.
+    let event = event.strip_prefix(b"\xef\xbb\xbf").unwrap_or(event);
     let mut data: std::borrow::Cow<'_, [u8]> = std::borrow::Cow::Borrowed(&[]);
     let mut seen = false;
     for line in event.split(|byte| matches!(byte, b'\n' | b'\r')) {
@@ -70,6 +91,7 @@ mod tests {
         assert_eq!(&*event_data(b": keep-alive\n\n"), b"");
         assert_eq!(&*event_data(b"data\n\n"), b"");
         assert_eq!(&*event_data(b"database: a\n\n"), b"");
+        assert_eq!(&*event_data(b"\xef\xbb\xbfdata: a\n\n"), b"a");
     }
 
     #[test]
@@ -80,6 +102,16 @@ mod tests {
         for size in 1..stream.len() {
             assert_eq!(split_all(stream, size), whole, "packets of {size} bytes");
         }
+    }
+
+    #[test]
+    fn a_cursor_finds_the_same_end_however_the_bytes_come() {
+        let event = b"data: a\r\ndata: b\rdata: c\n\r\nnext";
+        let end = event_end(event);
+        assert_eq!(end, Some(event.len() - 4));
+        let mut cursor = Cursor::default();
+        let found = (0..=event.len()).find_map(|length| cursor.event_end(&event[..length]));
+        assert_eq!(found, end);
     }
 
     fn split_all(stream: &[u8], packet: usize) -> Vec<Vec<u8>> {

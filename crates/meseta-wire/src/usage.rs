@@ -44,7 +44,8 @@ struct Count(u64);
 impl<'de> Deserialize<'de> for Count {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let value = serde_json::Value::deserialize(deserializer)?;
-        Ok(Count(value.as_u64().unwrap_or(0)))
+        // More than a trillion tokens is no count: sums over many answers must stay in range.
+        Ok(Count(value.as_u64().filter(|count| *count <= 1_000_000_000_000).unwrap_or(0)))
     }
 }
 

@@ -6,6 +6,7 @@
 mod reader;
 mod row;
 mod schema;
+mod store;
 mod tidy;
 mod writer;
 

@@ -40,7 +40,11 @@ pub(crate) struct Ids {
 
 impl Ids {
     pub fn new(worker: usize) -> Ids {
-        Ids { worker: (worker as i64) & ((1 << WORKER_BITS) - 1), last: Cell::new(0), sequence: Cell::new(0) }
+        Ids {
+            worker: i64::try_from(worker % (1 << WORKER_BITS)).unwrap_or(0),
+            last: Cell::new(0),
+            sequence: Cell::new(0),
+        }
     }
 
     pub fn next(&self) -> RequestId {
@@ -104,6 +108,13 @@ pub(crate) struct Attempt {
     pub code: Option<Code>,
     pub request_bytes: u64,
     pub response_bytes: u64,
+}
+
+impl RequestRow {
+    /// Microseconds since 1970 at which the request began.
+    pub fn started_us(&self) -> i64 {
+        self.ended_us - i64::from(self.duration_us)
+    }
 }
 
 impl Attempt {

@@ -74,7 +74,7 @@ CREATE TABLE rollups (
 ";
 
 pub(super) const INSERT_REQUEST: &str = "
-INSERT INTO requests (id, started_us, listener, method, path, model_requested, model, provider, target, stream, status,
+INSERT OR IGNORE INTO requests (id, started_us, listener, method, path, model_requested, model, provider, target, stream, status,
     code, blame, attempts, duration_us, first_byte_us, request_bytes, response_bytes, chunks, input_tokens,
     cached_tokens, output_tokens, reasoning_tokens, usage_source, session, run, tags, trace_id, stages, snapshot)
 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24,

@@ -81,10 +81,7 @@ async fn collect(body: &mut Incoming, headers: &HeaderMap, limit: u64) -> Result
     let mut first = Bytes::new();
     let mut joined = BytesMut::new();
     while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|error| {
-            // The client is most likely gone and will never read this; the record will have it.
-            Error::new(Code::ClientDisconnected, format!("The request body broke off: {error}."))
-        })?;
+        let frame = frame.map_err(|error| broken(&error))?;
         let Ok(data) = frame.into_data() else { continue };
         if (first.len() + joined.len() + data.len()) as u64 > limit {
             return Err(too_large(limit));
@@ -101,6 +98,25 @@ async fn collect(body: &mut Incoming, headers: &HeaderMap, limit: u64) -> Result
         }
     }
     Ok(if joined.is_empty() { first } else { joined.freeze() })
+}
+
+fn broken(error: &hyper::Error) -> Error {
+    use std::io::ErrorKind::{InvalidData, InvalidInput};
+    let mut source = std::error::Error::source(error);
+    while let Some(inner) = source {
+        if inner
+            .downcast_ref::<std::io::Error>()
+            .is_some_and(|io| matches!(io.kind(), InvalidData | InvalidInput))
+        {
+            return Error::new(
+                Code::RequestInvalidBody,
+                format!("The request body's chunks are malformed: {inner}."),
+            );
+        }
+        source = inner.source();
+    }
+    // The client is most likely gone and will never read this; the record will have it.
+    Error::new(Code::ClientDisconnected, format!("The request body broke off: {error}."))
 }
 
 fn expected(headers: &HeaderMap) -> Option<usize> {

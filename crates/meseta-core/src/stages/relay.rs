@@ -20,6 +20,7 @@ use crate::respond;
 use crate::stages::Stage;
 use crate::stages::send::{Answer, AnswerBody, Begun, Watch};
 use crate::trip::Trip;
+use crate::upstream::Call;
 
 /// An event that is longer than this passes unread: no stream may make us hold more.
 const HELD_BYTES: usize = 1024 * 1024;
@@ -102,7 +103,8 @@ fn clean(headers: &mut HeaderMap) {
 pub(crate) struct Stream {
     /// Taken, and so recorded, when the stream is over.
     trip: Option<Trip>,
-    upstream: Option<Begun>,
+    /// Shared with the worker, which ends calls that are overdue: while a client does not read, nobody polls this body.
+    upstream: Call,
     watch: Watch,
     status: u16,
     scan: Scan,
@@ -124,8 +126,18 @@ struct Scan {
     /// The piece of an event whose end has not come yet. It is not sent: were it the usage event that the client did not
     /// ask for, or the half event before a cut, it could not be taken back.
     held: BytesMut,
-    done: bool,
-    failed: bool,
+    /// How far `held` has been looked at.
+    cursor: sse::Cursor,
+    verdict: Verdict,
+}
+
+/// What the stream has said of its end.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Verdict {
+    Open,
+    Done,
+    /// The provider reported an error in it.
+    Failed,
 }
 
 impl Stream {
@@ -137,11 +149,11 @@ impl Stream {
                 on: begun.events,
                 hide_usage: begun.hide_usage,
                 held: BytesMut::new(),
-                done: false,
-                failed: false,
+                cursor: sse::Cursor::default(),
+                verdict: Verdict::Open,
             },
+            upstream: trip.worker.overdue.watch(begun),
             trip: Some(trip),
-            upstream: Some(begun),
             status,
             ready: VecDeque::with_capacity(2),
             ended: None,
@@ -173,22 +185,23 @@ impl Stream {
             self.ready.push_back(respond::event(&error, trip));
         }
         self.ended = Some(Ending::Failed(error.code));
-        self.upstream = None;
+        self.upstream.borrow_mut().take();
     }
 
     fn complete(&mut self) {
-        let Some(begun) = self.upstream.take() else { return };
-        if self.scan.on && !begun.delimited && !self.scan.done {
+        let Some(begun) = self.upstream.borrow_mut().take() else { return };
+        if let Some(trip) = &mut self.trip {
+            self.scan.finish(trip, &mut self.ready);
+        }
+        if self.scan.on && !begun.delimited && self.scan.verdict == Verdict::Open {
             self.fail(Error::new(Code::UpstreamCut, "the stream ended without its last event."));
             return;
         }
         begun.lease.finish();
-        if !self.scan.held.is_empty() {
-            self.ready.push_back(self.scan.held.split().freeze());
-        }
-        self.ended = Some(match self.scan.failed {
-            true => Ending::Failed(Code::UpstreamFailedMidStream),
-            false => Ending::Complete,
+        self.ended = Some(if self.scan.verdict == Verdict::Failed {
+            Ending::Failed(Code::UpstreamFailedMidStream)
+        } else {
+            Ending::Complete
         });
     }
 
@@ -215,30 +228,23 @@ impl Scan {
             data
         } else {
             self.held.extend_from_slice(&data);
+            if self.cursor.event_end(&self.held).is_none() && self.held.len() <= HELD_BYTES {
+                return;
+            }
             self.held.split().freeze()
         };
         let mut sent = 0;
         let mut at = 0;
-        while let Some(length) = sse::event_end(&bytes[at..]) {
-            let event = &bytes[at..at + length];
-            match openai::read_event(&sse::event_data(event)) {
-                Event::Piece => trip.answer.chunks += 1,
-                Event::PieceWithUsage(usage) => {
-                    trip.answer.chunks += 1;
-                    trip.answer.usage = Some(usage);
-                }
-                Event::UsageOnly(usage) => {
-                    trip.answer.usage = Some(usage);
-                    if self.hide_usage {
-                        push(ready, bytes.slice(sent..at));
-                        sent = at + length;
-                    }
-                }
-                Event::Failure => self.failed = true,
-                Event::Done => self.done = true,
-                Event::Nothing => {}
+        self.cursor = sse::Cursor::default();
+        while let Some(length) = self.cursor.event_end(&bytes[at..]) {
+            if self.passes(&bytes[at..at + length], trip) {
+                at += length;
+            } else {
+                push(ready, bytes.slice(sent..at));
+                at += length;
+                sent = at;
             }
-            at += length;
+            self.cursor = sse::Cursor::default();
         }
         if bytes.len() - at > HELD_BYTES {
             self.on = false;
@@ -246,6 +252,33 @@ impl Scan {
         }
         push(ready, bytes.slice(sent..at));
         self.held.extend_from_slice(&bytes[at..]);
+    }
+
+    /// The stream is over: what is held has no blank line behind it, but may be the last event all the same.
+    fn finish(&mut self, trip: &mut Trip, ready: &mut VecDeque<Bytes>) {
+        let last = self.held.split().freeze();
+        if self.on && self.passes(&last, trip) {
+            push(ready, last);
+        }
+    }
+
+    /// Notes what an event says; false for the one that the client did not ask for.
+    fn passes(&mut self, event: &[u8], trip: &mut Trip) -> bool {
+        match openai::read_event(&sse::event_data(event)) {
+            Event::Piece => trip.answer.chunks += 1,
+            Event::PieceWithUsage(usage) => {
+                trip.answer.chunks += 1;
+                trip.answer.usage = Some(usage);
+            }
+            Event::UsageOnly(usage) => {
+                trip.answer.usage = Some(usage);
+                return !self.hide_usage;
+            }
+            Event::Failure => self.verdict = Verdict::Failed,
+            Event::Done if self.verdict == Verdict::Open => self.verdict = Verdict::Done,
+            Event::Done | Event::Nothing => {}
+        }
+        true
     }
 }
 
@@ -312,8 +345,11 @@ impl HttpBody for Body {
 impl Stream {
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
         while self.ended.is_none() && self.gathered() < GATHERED_BYTES {
-            let Some(begun) = &mut self.upstream else { break };
-            match begun.lease.poll_data(context) {
+            let polled = match self.upstream.borrow_mut().as_mut() {
+                Some(begun) => begun.lease.poll_data(context),
+                None => Poll::Ready(Some(Err(self.watch.expired()))),
+            };
+            match polled {
                 Poll::Ready(Some(Ok(data))) => self.take(data),
                 Poll::Ready(Some(Err(error))) => self.fail(error),
                 Poll::Ready(None) => self.complete(),

@@ -277,6 +277,11 @@ impl Watch {
         self.last = Instant::now();
     }
 
+    /// What it means that somebody else ended the call.
+    pub fn expired(&self) -> Error {
+        expired(self.timeouts)
+    }
+
     /// Ready with an error once the stream has been silent, or under way, for too long.
     pub fn poll(&mut self, context: &mut std::task::Context<'_>) -> std::task::Poll<Error> {
         loop {

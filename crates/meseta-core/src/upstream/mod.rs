@@ -4,8 +4,10 @@
 
 mod connect;
 mod http1;
+mod overdue;
 mod pool;
 mod tls;
 
+pub(crate) use overdue::{Call, Overdue};
 pub(crate) use pool::{Lease, Pool, announced};
 pub(crate) use tls::ClientTls;

@@ -99,13 +99,12 @@ pub fn steps(body: &str) -> Vec<Step> {
             "~rst" => Some(Step::Rst),
             "~hang" => Some(Step::Hang),
             _ => {
-                match line.strip_suffix('\\') {
-                    Some(line) => packet.push_str(line),
-                    None => {
-                        packet.push_str(line);
-                        if lines.peek().is_some() {
-                            packet.push('\n');
-                        }
+                if let Some(line) = line.strip_suffix('\\') {
+                    packet.push_str(line);
+                } else {
+                    packet.push_str(line);
+                    if lines.peek().is_some() {
+                        packet.push('\n');
                     }
                 }
                 continue;
