@@ -32,7 +32,7 @@ build: environment  ## build the package into .venv (debug profile)
 	$(INSTALL)
 
 release: environment  ## build the package into .venv as users get it
-	MATURIN_PEP517_ARGS="--release" $(INSTALL)
+	MATURIN_PEP517_ARGS="--profile release" $(INSTALL)
 
 demo: build  ## start Meseta with no key and no network, send two requests, show answers and log, end
 	$(BIN)/meseta demo
