@@ -308,7 +308,11 @@ fn open_sockets(listeners: &[Listener], open: &[Socket], acceptor: &Runtime) -> 
             continue;
         }
         let socket = bind(asked).and_then(tokio::net::TcpListener::from_std).map_err(|error| {
+            let ours = open.iter().any(|socket| socket.bound.port() == asked.port());
             let hint = match error.kind() {
+                std::io::ErrorKind::AddrInUse if ours => {
+                    " This plane itself has the port open at another address; restart it for this change."
+                }
                 std::io::ErrorKind::AddrInUse => " Another program listens there; choose another `port`.",
                 std::io::ErrorKind::PermissionDenied => " Ports below 1024 need the right to open them.",
                 std::io::ErrorKind::AddrNotAvailable => " This machine has no such address.",

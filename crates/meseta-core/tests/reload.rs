@@ -140,6 +140,19 @@ fn a_port_that_another_has_changes_nothing() {
 }
 
 #[test]
+fn a_port_of_our_own_at_another_address_is_said_to_be_ours() {
+    let port = free_port();
+    let house = House::with(|document| document["listeners"] = json!([listener("models", port)]));
+    let document = changed(&house, |document| {
+        document["listeners"] = json!([listener("models", port)]);
+        document["listeners"][0]["address"] = json!("0.0.0.0");
+    });
+    let error = house.plane.swap(&document).expect_err("the port is open already");
+    assert!(error.to_string().contains("This plane itself"), "{error}");
+    house.well("a move that needs a restart");
+}
+
+#[test]
 fn listeners_come_and_go() {
     let house = House::start();
     let first = house.address();

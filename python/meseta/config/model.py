@@ -66,7 +66,13 @@ class Strict(BaseModel):
     """A section of the file: keys that it does not name are errors, and nothing is coerced silently."""
 
     model_config = ConfigDict(
-        extra="forbid", strict=True, frozen=True, arbitrary_types_allowed=True, use_attribute_docstrings=True
+        extra="forbid",
+        strict=True,
+        frozen=True,
+        arbitrary_types_allowed=True,
+        use_attribute_docstrings=True,
+        # A file is of one version; the models of the other are never built.
+        defer_build=True,
     )
 
 
