@@ -6,6 +6,7 @@ and keeps its upstream connections alive.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -193,9 +194,12 @@ class Meseta(Contender):
 
     binary = REPOSITORY / "target/release/examples/standalone"
 
-    def __init__(self, *, log: bool) -> None:
+    def __init__(self, *, log: bool, key: str | None = None) -> None:
         self.log = log
-        self.name = f"Meseta, log {'on' if log else 'off'}"
+        self.name = f"Meseta, log {'on' if log else 'off'}{', key' if key else ''}"
+        self.headers = (f"authorization:Bearer {key}",) if key else ()
+        digest = hashlib.sha256((key or "").encode()).hexdigest()
+        self.auth: dict[str, object] = {"type": "keys", "sha256": [digest]} if key else {"type": "none"}
 
     def prepare(self) -> str:
         """Install what is missing and return the version."""
@@ -226,7 +230,7 @@ class Meseta(Contender):
                     "type": "model",
                     "address": "127.0.0.1",
                     "port": setting.port,
-                    "auth": {"type": "none"},
+                    "auth": self.auth,
                     "tls": None,
                     "limits": {
                         "body_bytes": 32 << 20,
@@ -390,6 +394,7 @@ ALL: dict[str, Contender] = {
     "envoy": Envoy(),
     "meseta-off": Meseta(log=False),
     "meseta-on": Meseta(log=True),
+    "meseta-key": Meseta(log=True, key="a-key-of-the-bench"),
     "meseta-up": MesetaPackage(),
     "portkey": Portkey(),
     "litellm": LiteLLM(),
