@@ -127,12 +127,6 @@ impl Trip {
     pub fn end(&mut self, status: u16, code: Option<Code>) {
         self.outcome.get_or_insert(Outcome { status, code });
     }
-
-    /// The same, in passing.
-    pub fn ending(mut self, status: u16, code: Option<Code>) -> Trip {
-        self.end(status, code);
-        self
-    }
 }
 
 impl Drop for Trip {

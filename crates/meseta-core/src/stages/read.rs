@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
-use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, EXPECT};
+use http::header::{CONTENT_ENCODING, EXPECT};
 use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
 use meseta_wire::envelope::{self, Envelope, Refusal};
@@ -51,7 +51,7 @@ pub(crate) async fn read<'a>(
     }
     let deadline = Instant::now() + Duration::from_millis(listener.timeouts.body_ms);
     let limit = listener.limits.body_bytes;
-    let body = match timeout_at(deadline, collect(body, headers, limit)).await {
+    let body = match timeout_at(deadline, collect(body, limit)).await {
         Ok(read) => read?,
         Err(_) => {
             return Err(Error::new(
@@ -74,8 +74,9 @@ pub(crate) async fn read<'a>(
     Ok(Ask { caller, call, headers, body, envelope })
 }
 
-async fn collect(body: &mut Incoming, headers: &HeaderMap, limit: u64) -> Result<Bytes, Error> {
-    if body.size_hint().lower() > limit {
+async fn collect(body: &mut Incoming, limit: u64) -> Result<Bytes, Error> {
+    let announced = body.size_hint().lower();
+    if announced > limit {
         return Err(too_large(limit));
     }
     let mut first = Bytes::new();
@@ -91,7 +92,8 @@ async fn collect(body: &mut Incoming, headers: &HeaderMap, limit: u64) -> Result
             first = data;
         } else {
             if joined.is_empty() {
-                joined.reserve(expected(headers).unwrap_or(first.len() * 2).min(first.len() + 1024 * 1024));
+                let room = usize::try_from(announced).unwrap_or(usize::MAX).max(first.len() * 2);
+                joined.reserve(room.min(first.len() + 1024 * 1024));
                 joined.extend_from_slice(&std::mem::take(&mut first));
             }
             joined.extend_from_slice(&data);
@@ -117,10 +119,6 @@ fn broken(error: &hyper::Error) -> Error {
     }
     // The client is most likely gone and will never read this; the record will have it.
     Error::new(Code::ClientDisconnected, format!("The request body broke off: {error}."))
-}
-
-fn expected(headers: &HeaderMap) -> Option<usize> {
-    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
 /// Takes in what is left of the body of a request that was refused. Bounded, and not for a client that asks before it

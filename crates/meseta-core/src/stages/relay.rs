@@ -1,7 +1,6 @@
 //! The answer on its way back, in the client's dialect: whole, or piece by piece as it comes.
 
 use std::collections::VecDeque;
-use std::convert::Infallible;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -62,10 +61,8 @@ pub(crate) fn relay(mut trip: Trip, answer: Answer) -> Response<Body> {
                 attempt.code = rejected;
             }
             trip.answer.bytes = bytes.len() as u64;
-            Body::Whole {
-                bytes: Some(bytes),
-                trip: Some(Box::new(trip.ending(head.status.as_u16(), rejected))),
-            }
+            trip.end(head.status.as_u16(), rejected);
+            Body::whole(bytes, Some(trip))
         }
         AnswerBody::Begun(begun) => {
             if begun.hide_usage || begun.events {
@@ -299,12 +296,6 @@ impl std::fmt::Display for Broken {
 }
 
 impl std::error::Error for Broken {}
-
-impl From<Infallible> for Broken {
-    fn from(never: Infallible) -> Broken {
-        match never {}
-    }
-}
 
 impl HttpBody for Body {
     type Data = Bytes;

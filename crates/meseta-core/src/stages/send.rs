@@ -223,7 +223,7 @@ fn refuse_redirect(head: &response::Parts) -> Result<(), Error> {
     ))
 }
 
-pub(crate) fn content_type_is(headers: &HeaderMap, expected: &[u8]) -> bool {
+fn content_type_is(headers: &HeaderMap, expected: &[u8]) -> bool {
     headers.get(CONTENT_TYPE).is_some_and(|value| {
         let value = value.as_bytes();
         let end = value.iter().position(|byte| *byte == b';').unwrap_or(value.len());
