@@ -70,7 +70,7 @@ async fn attempt(trip: &mut Trip, choice: Choice, wire: Wire) -> Result<Answer, 
     let timeouts = target.timeouts;
     let hide_usage = wire.hide_usage;
     let total = Instant::now() + timeouts.total;
-    let (response, mut lease) = exchange(trip, &target, &wire, total).await?;
+    let Exchanged { head: response, mut lease, first_token } = exchange(trip, &target, &wire, total).await?;
     let (head, ()) = response.into_parts();
     let now = trip.now();
     if let Some(attempt) = trip.attempt() {
@@ -79,7 +79,7 @@ async fn attempt(trip: &mut Trip, choice: Choice, wire: Wire) -> Result<Answer, 
     }
     refuse_redirect(&head)?;
     let events = head.status.is_success() && content_type_is(&head.headers, b"text/event-stream");
-    let held = collect(&head, &mut lease, &timeouts, total, events).await?;
+    let held = collect(&head, &mut lease, &timeouts, (first_token, total), events).await?;
     let body = match held {
         Held::All(bytes) => {
             lease.finish();
@@ -104,13 +104,17 @@ async fn attempt(trip: &mut Trip, choice: Choice, wire: Wire) -> Result<Answer, 
     Ok(Answer { head, body, target, model: choice.model })
 }
 
+/// The head of an answer, and where the rest comes from.
+struct Exchanged {
+    head: Response<()>,
+    lease: Lease,
+    /// Until when the first byte of the body must be here: the clock began when the request was sent, and a head
+    /// that comes early does not begin it again.
+    first_token: Instant,
+}
+
 /// Connects (or takes a connection that is there) and waits for the answer's head.
-async fn exchange(
-    trip: &mut Trip,
-    target: &Target,
-    wire: &Wire,
-    total: Instant,
-) -> Result<(Response<()>, Lease), Error> {
+async fn exchange(trip: &mut Trip, target: &Target, wire: &Wire, total: Instant) -> Result<Exchanged, Error> {
     let address = match wire.call {
         Call::Chat => &target.chat,
         Call::Embeddings => &target.embeddings,
@@ -127,7 +131,7 @@ async fn exchange(
             return Err(late(target.timeouts, total));
         };
         match sent {
-            Ok(response) => return Ok((response, lease)),
+            Ok(head) => return Ok(Exchanged { head, lease, first_token }),
             // A kept connection that was closed before it took the request has done nothing: asking again is safe.
             Err(failure) if failure.unsent && lease.reused() => {}
             Err(failure) => return Err(failure.error),
@@ -145,12 +149,12 @@ async fn collect(
     head: &response::Parts,
     lease: &mut Lease,
     timeouts: &Timeouts,
-    total: Instant,
+    (first_token, total): (Instant, Instant),
     events: bool,
 ) -> Result<Held, Error> {
     let mut first = Bytes::new();
     let mut joined = BytesMut::new();
-    let mut deadline = (Instant::now() + timeouts.first_token).min(total);
+    let mut deadline = first_token;
     if announced(&head.headers).is_some_and(|length| length > WHOLE_BYTES as u64) {
         return Ok(Held::Begun(first));
     }
