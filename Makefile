@@ -75,9 +75,9 @@ bench: release  ## measure against nginx, Envoy, Portkey and LiteLLM (see benche
 	cargo build --quiet --release -p meseta-core --example standalone
 	$(BIN)/python benches/run.py
 
-fuzz:  ## two minutes for each parser (needs a nightly toolchain and cargo-fuzz)
-	for target in envelope stream event; do mkdir -p fuzz/corpus/$$target && \
-		cargo +nightly fuzz run $$target fuzz/corpus/$$target fuzz/seeds/$$target -- -max_total_time=120 || exit 1; done
+fuzz:  ## ten minutes for each parser (needs a nightly toolchain and cargo-fuzz)
+	for target in envelope stream event eventstream chat responses messages gemini converse; do mkdir -p fuzz/corpus/$$target && \
+		cargo +nightly fuzz run $$target fuzz/corpus/$$target fuzz/seeds/$$target -- -max_total_time=600 || exit 1; done
 
 size:  ## the longest files
 	@git ls-files '*.rs' '*.py' | xargs wc -l | sort -rn | head -n 11

@@ -223,7 +223,7 @@ class Meseta(Contender):
             "max_bytes": 2 << 30,
         }
         return {
-            "format": 1,
+            "format": 2,
             "listeners": [
                 {
                     "name": "models",
@@ -247,14 +247,25 @@ class Meseta(Contender):
                     "name": target,
                     "provider": "openai",
                     "model": MODEL,
-                    "dialect": "openai_chat",
+                    "dialects": ["openai_chat"],
                     "base_url": f"http://127.0.0.1:{setting.mock}/v1",
+                    "paths": {"chat_completions": "/chat/completions"},
                     "query": "",
                     "auth": {"type": "none"},
                     "headers": {},
+                    "default_headers": {},
                     "forward_headers": [],
                     "http_version": "auto",
                     "ask_stream_usage": True,
+                    "max_output_tokens": 8192,
+                    "quirks": {
+                        "max_tokens_field": "max_completion_tokens",
+                        "developer_role": True,
+                        "cache_control": False,
+                        "reasoning": "reasoning_effort",
+                        "json_schema": True,
+                        "drop": [],
+                    },
                     "timeouts": {
                         "connect_ms": 5000,
                         "first_token_ms": 300000,
@@ -268,6 +279,7 @@ class Meseta(Contender):
             "default": None,
             "catalog": [{"id": target, "owned_by": "openai"}, {"id": MODEL, "owned_by": "openai"}],
             "log": log if self.log else None,
+            "responses": None,
         }
 
 

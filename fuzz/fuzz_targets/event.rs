@@ -2,9 +2,13 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use meseta_wire::openai;
+use meseta_wire::dialect::Dialect;
+use meseta_wire::scan::{self, Scanner};
 
 fuzz_target!(|data: &[u8]| {
-    let _ = openai::read_event(data);
-    let _ = openai::read_answer(data);
+    for dialect in [Dialect::OpenaiChat, Dialect::OpenaiResponses, Dialect::AnthropicMessages] {
+        let _ = Scanner::new(dialect).event(data);
+        let _ = scan::answer(dialect, data);
+    }
+    let _ = scan::completed_response(data);
 });

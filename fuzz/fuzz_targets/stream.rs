@@ -2,18 +2,20 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use meseta_wire::openai::{self, Event};
+use meseta_wire::dialect::Dialect;
+use meseta_wire::scan::{Scanner, Seen};
 use meseta_wire::sse;
 
-fn events(stream: &[u8], packet: usize) -> (Vec<(Vec<u8>, Event)>, Vec<u8>) {
+fn events(stream: &[u8], packet: usize) -> (Vec<(Vec<u8>, Seen)>, Vec<u8>) {
     let mut held = Vec::new();
     let mut events = Vec::new();
+    let mut scanner = Scanner::new(Dialect::OpenaiChat);
     for piece in stream.chunks(packet.max(1)) {
         held.extend_from_slice(piece);
         while let Some(end) = sse::event_end(&held) {
             let event: Vec<u8> = held.drain(..end).collect();
-            let meaning = openai::read_event(&sse::event_data(&event));
-            events.push((event, meaning));
+            let seen = scanner.event(&sse::event_data(&event));
+            events.push((event, seen));
         }
     }
     (events, held)

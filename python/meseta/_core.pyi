@@ -1,6 +1,6 @@
 from typing import SupportsFloat, SupportsIndex, final
 
-__all__ = ["LogReader", "Plane", "Simulator", "build_info", "check_snapshot", "error_codes", "stages"]
+__all__ = ["LogReader", "Plane", "Simulator", "build_info", "check_snapshot", "dialects", "error_codes", "features", "stages"]
 
 @final
 class LogReader:
@@ -62,9 +62,19 @@ def check_snapshot(snapshot: str) -> str:
     Parses a resolved document and returns it in canonical form; raises `SnapshotError` where a plane would.
     """
 
+def dialects() -> list[tuple[str, str]]:
+    """
+    The dialects by name and title, in the order of every table of them.
+    """
+
 def error_codes() -> list[tuple[str, int, str, str, str, str]]:
     """
     Every error code of the request path: code, status, blame, retry, cause, cure.
+    """
+
+def features() -> "list[dict[str, object]]":
+    """
+    What becomes of every feature in every dialect: `name`, `note`, `fates` by dialect, `paths` by client dialect.
     """
 
 def stages() -> list[str]:

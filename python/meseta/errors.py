@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["BindError", "LogError", "MesetaError", "NativeMissingError", "SnapshotError"]
+__all__ = ["BindError", "LogError", "MesetaError", "NativeMissingError", "SnapshotError", "StoreError"]
 
 
 class MesetaError(Exception):
@@ -34,3 +34,9 @@ class LogError(MesetaError):
     """The log could not be opened, or a query of it failed."""
 
     code = "log.unusable"
+
+
+class StoreError(MesetaError):
+    """The store of Responses conversations could not be opened."""
+
+    code = "store.unusable"

@@ -1,59 +1,66 @@
-"""The running data plane: owns the native handle, the simulator if one is needed, and reloading.
+"""The running data plane: owns the native handle, the simulator if one is needed, reloading and renewing.
 
 Standard library only until a configuration is read in this process: `meseta up` reads it in a child.
 """
 
 from __future__ import annotations
 
+import copy
 import json
+import logging
 import tempfile
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from meseta.config import snapshot as documents
+from meseta.config.credentials import fetch_all
 from meseta.config.environment import gather
+from meseta.config.resolved import Resolved
 from meseta.native import core
+from meseta.renewal import Renewal
 from meseta.settings import Settings
-from meseta.watch import Mark, mark
+from meseta.watch import mark
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from types import TracebackType
 
+    from meseta.config.credentials import Credential, Lease
     from meseta.config.problems import Problem
     from meseta.config.snapshot import Snapshot
-
-    Reading = tuple[Snapshot, list[Problem], dict[str, Mark]]
+    from meseta.renewal import Fetch, Level, Report
 
 
 class Source:
     """Where a plane's configuration comes from; `read` can be called again for a reload."""
 
-    def __init__(
-        self, name: str, read: Callable[[], tuple[Snapshot, list[Problem], dict[str, Mark]]]
-    ) -> None:
+    def __init__(self, name: str, read: Callable[[], Resolved], fetch: Fetch = fetch_all) -> None:
         self.name = name
         """What people call it: a path, or what was found in the environment."""
         self.read = read
-        """Returns the snapshot, warnings, and the files to watch; raises ConfigError."""
+        """Returns the snapshot with all that belongs to it; raises ConfigError."""
+        self.fetch = fetch
+        """Fetches credentials again that are about to expire."""
 
     @classmethod
     def of_file(
         cls, path: str | Path, *, home: str | None, port: int | None = None, child: bool = False
     ) -> Source:
         """Return a file, resolved in this process or, with `child`, in one of its own."""
+        if child:
+            from meseta.config.child import fetch_in_child, resolve_in_child
 
-        def read() -> Reading:
-            if child:
-                from meseta.config.child import resolve_in_child
+            def read_in_child() -> Resolved:
+                return resolve_in_child(path, home=home, port=port, online=True)
 
-                answer = resolve_in_child(path, home=home, port=port)
-                return answer.snapshot, answer.warnings, answer.files
+            return cls(str(path), read_in_child, fetch_in_child)
+
+        def read() -> Resolved:
             from meseta.config.resolve import resolve_file
 
-            resolved = resolve_file(path, home=home, port=port)
-            return resolved.snapshot, resolved.warnings, resolved.files
+            return resolve_file(path, home=home, port=port, online=True)
 
         return cls(str(path), read)
 
@@ -61,13 +68,13 @@ class Source:
     def of_environment(cls, *, home: str | None, port: int | None = None) -> Source:
         """No file: the keys in the environment and in `.env` of the working directory, and the simulator."""
 
-        def read() -> Reading:
+        def read() -> Resolved:
             folder = Path.cwd()
             place = folder / (home or ".meseta")
             at = documents.DEFAULT_PORT if port is None else port
             dotenv = str(folder / ".env")
             looked = {dotenv: mark(dotenv)}
-            return documents.without_file(gather(folder), place, port=at), [], looked
+            return Resolved(documents.without_file(gather(folder), place, port=at), files=looked)
 
         return cls("the environment", read)
 
@@ -76,22 +83,31 @@ class Plane:
     """A data plane that serves from construction until `stop`; a context manager.
 
     Raises ConfigError for a configuration that cannot be used, and SnapshotError, BindError or LogError of
-    `meseta.errors` when the plane cannot start. Thread-safe.
+    `meseta.errors` when the plane cannot start. Thread-safe. `report` hears how the renewal of credentials
+    goes; without it the logger `meseta` does.
     """
 
-    def __init__(self, source: Source, *, settings: Settings | None = None) -> None:
+    def __init__(
+        self, source: Source, *, settings: Settings | None = None, report: Report | None = None
+    ) -> None:
         self._settings = settings or Settings.from_environment()
         self._source = source
         self._lock = threading.Lock()
         self._simulator: Any = None
         self._stopped = False
-        self._snapshot, self.warnings, self.files = source.read()
+        self._renewal = Renewal(source.fetch, self._put_credentials, report or _log)
+        self._generation = 0
+        resolved = source.read()
+        self._snapshot = resolved.snapshot
+        self.warnings, self.files = resolved.warnings, resolved.files
         """`warnings` of the configuration in force, and the `files` that it was read from."""
         try:
             self._handle = core().Plane(self._for_native(self._snapshot), workers=self._settings.workers)
         except BaseException:
             self._stop_simulator()
             raise
+        with self._lock:
+            self._generation = self._renewal.follow(resolved.leases)
 
     @classmethod
     def from_config(
@@ -116,14 +132,14 @@ class Plane:
         settings = settings or Settings.from_environment()
         home = settings.home
 
-        def read() -> Reading:
+        def read() -> Resolved:
             from meseta.config.load import load_bytes
             from meseta.config.resolve import resolve_loaded
 
             nonlocal home
             home = home or tempfile.mkdtemp(prefix="meseta-")
-            resolved = resolve_loaded(load_bytes(text.encode(), "configuration"), home=home, port=port)
-            return resolved.snapshot, resolved.warnings, {}
+            loaded = load_bytes(text.encode(), "configuration")
+            return replace(resolve_loaded(loaded, home=home, port=port, online=True), files={})
 
         return cls(Source("configuration", read), settings=settings)
 
@@ -167,10 +183,12 @@ class Plane:
         with self._lock:
             if self._stopped:
                 raise RuntimeError("The plane is stopped; make a new one.")
-            snapshot, warnings, files = self._source.read()
-            self._handle.swap(self._for_native(snapshot))
-            self._snapshot, self.warnings, self.files = snapshot, warnings, files
-            return warnings
+            resolved = self._source.read()
+            self._handle.swap(self._for_native(resolved.snapshot))
+            self._snapshot = resolved.snapshot
+            self.warnings, self.files = resolved.warnings, resolved.files
+            self._generation = self._renewal.follow(resolved.leases)
+            return resolved.warnings
 
     def stop(self, drain_seconds: float | None = None) -> bool:
         """Accept nothing new, let requests in flight finish, stop.
@@ -182,6 +200,7 @@ class Plane:
             if self._stopped:
                 return True
             self._stopped = True
+        self._renewal.stop()
         limit = self._settings.drain_seconds if drain_seconds is None else drain_seconds
         try:
             return bool(self._handle.stop(drain_seconds=limit))
@@ -196,6 +215,20 @@ class Plane:
     ) -> None:
         self.stop(None if error is None else 0.0)
 
+    def _put_credentials(self, generation: int, renewed: Sequence[tuple[Lease, Credential]]) -> bool:
+        """Exchange the credentials of some targets and nothing else, unless a reload came between."""
+        with self._lock:
+            if self._stopped or generation != self._generation:
+                return False
+            snapshot = copy.deepcopy(self._snapshot)
+            for lease, credential in renewed:
+                for target in snapshot["targets"]:
+                    if target["name"] in lease.targets:
+                        target["auth"] = dict(credential.auth)
+            self._handle.swap(self._for_native(snapshot))
+            self._snapshot = snapshot
+            return True
+
     def _for_native(self, snapshot: Snapshot) -> str:
         if documents.uses_simulator(snapshot):
             if self._simulator is None:
@@ -207,6 +240,10 @@ class Plane:
         if self._simulator is not None:
             self._simulator.stop()
             self._simulator = None
+
+
+def _log(text: str, level: Level) -> None:
+    logging.getLogger("meseta").log(logging.WARNING if level == "warn" else logging.INFO, "%s", text)
 
 
 def listener_url(listener: dict[str, Any]) -> str:

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 MODULES = ("meseta", "meseta.config", "meseta.reference")
-HEAVY = ("pydantic", "ruamel", "rich", "meseta._core")
+HEAVY = ("pydantic", "ruamel", "rich", "botocore", "google", "meseta._core")
 
 
 @pytest.mark.parametrize("name", MODULES)

@@ -103,8 +103,11 @@ codes! {
         "The body did not arrive within the listener's `timeouts.body`."
         "Check the client's network, or raise `timeouts.body` of the listener."
     RequestEncodingUnsupported "request.encoding_unsupported" 415 Client Never
-        "The request body is compressed."
-        "Send the body without a Content-Encoding."
+        "The request body is compressed in a way that Meseta does not know, or is not what its Content-Encoding says."
+        "Send the body as it is, or as gzip, deflate, br or zstd."
+    RequestUnsupported "request.unsupported" 400 Client Never
+        "The request asks for something that cannot be said in the dialect of the model's provider."
+        "Leave out or change the field that `param` names, or send the request to a model whose provider knows it; docs/reference/dialects.md has the table."
     RequestOriginRefused "request.origin_refused" 403 Client Never
         "A web page called a listener that asks for no key: any page that a user visits could spend your money so."
         "Give the listener `auth` with keys; a request that carries a valid key may have an Origin header."
@@ -126,6 +129,9 @@ codes! {
     ModelNotFound "model.not_found" 404 Client Never
         "No provider, alias or wildcard of the configuration answers to this model name."
         "Ask GET /v1/models what there is, or add the model to `model_providers`."
+    ResponseNotFound "response.not_found" 404 Client Never
+        "No stored answer of the Responses API has this id: it was never stored, is too old, was deleted, or belongs to another key."
+        "Send the whole conversation as `input`; `responses.keep` says how long answers are kept."
     UpstreamConnectFailed "upstream.connect_failed" 502 Upstream Elsewhere
         "The provider's host could not be found or refused the connection."
         "Check `base_url`, DNS and the network; `meseta doctor --online` tries every provider."
@@ -168,6 +174,9 @@ codes! {
     PlaneListenerClosed "plane.listener_closed" 503 Plane Same
         "A reload of the configuration has closed the listener on whose kept connection the request came."
         "Connect again, to a listener that the configuration still has."
+    PlaneStoreFailed "plane.store_failed" 503 Plane Same
+        "The store of Responses conversations did not answer: its disk is full, slow or broken."
+        "Look at the disk under `store.path`; requests without `previous_response_id` go on."
     PlaneInternal "plane.internal" 500 Plane Same
         "A defect of Meseta."
         "Please report it with the request id and the log's row for it."

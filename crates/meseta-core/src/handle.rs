@@ -4,9 +4,10 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use http::request::Parts;
-use http::{Request, Response, StatusCode};
+use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 
+use crate::continuation::{recall, stored};
 use crate::endpoint::Endpoint;
 use crate::error::Error;
 use crate::models;
@@ -18,7 +19,7 @@ use crate::stages::pick::pick;
 use crate::stages::read::{discard, read};
 use crate::stages::relay::{Body, relay};
 use crate::stages::send::{Answer, send};
-use crate::stages::translate::translate;
+use crate::stages::translate::{Translated, translate};
 use crate::trip::Trip;
 
 pub(crate) async fn handle(
@@ -41,7 +42,7 @@ pub(crate) async fn handle(
 }
 
 /// What goes back: a target's answer, or a document of our own.
-enum Outbound {
+pub(crate) enum Outbound {
     Answer(Answer),
     Own(StatusCode, Vec<u8>),
 }
@@ -58,15 +59,25 @@ async fn travel(trip: &mut Trip, head: &Parts, body: &mut Incoming) -> Result<Ou
     let caller = identify(trip, listener, &head.headers)?;
     let call = match endpoint {
         Endpoint::Call(call) => call,
-        Endpoint::Model(id) => return Ok(Outbound::Own(StatusCode::OK, models::one(&snapshot, id)?)),
-        _ => return Ok(Outbound::Own(StatusCode::OK, models::list(&snapshot))),
+        Endpoint::Response(id) => return stored(trip, caller, &head.headers, id, Method::GET).await,
+        Endpoint::DeleteResponse(id) => {
+            return stored(trip, caller, &head.headers, id, Method::DELETE).await;
+        }
+        Endpoint::Model(id) => {
+            return Ok(Outbound::Own(StatusCode::OK, models::one(&snapshot, &head.headers, id)?));
+        }
+        _ => return Ok(Outbound::Own(StatusCode::OK, models::list(&snapshot, &head.headers))),
     };
     let ask = read(trip, listener, caller, call, &head.headers, body).await?;
+    let continued = recall(trip, &ask).await?;
     let mut plan = choose(trip, &ask)?;
     loop {
         let choice = pick(trip, &mut plan)?;
-        let wire = translate(trip, &ask, &choice);
-        match send(trip, choice, wire).await {
+        let wire = match translate(trip, &ask, continued.as_ref(), &choice)? {
+            Translated::Wire(wire) => wire,
+            Translated::Answered(document) => return Ok(Outbound::Own(StatusCode::OK, document)),
+        };
+        match send(trip, choice, *wire).await {
             Ok(answer) => return Ok(Outbound::Answer(answer)),
             Err(error) => plan.spend(error)?,
         }

@@ -4,17 +4,23 @@
 //! can be swapped whole while requests are in flight. Read [`handle`] first: one request on one screen.
 #![forbid(unsafe_code)]
 
+pub mod document;
 pub mod error;
 pub mod log;
 pub mod plane;
 pub mod snapshot;
 pub mod stages;
+pub mod target;
 
+mod continuation;
+mod conversations;
+mod decompress;
 mod endpoint;
 mod handle;
 mod models;
 mod respond;
 mod serve;
+mod sigv4;
 mod trip;
 mod upstream;
 

@@ -1,6 +1,6 @@
 //! What the plane answers by itself: which models there are, and whether it is well.
 
-use http::StatusCode;
+use http::{HeaderMap, StatusCode};
 use serde::Serialize;
 
 use crate::endpoint::Endpoint;
@@ -24,23 +24,65 @@ impl<'a> From<&'a CatalogEntry> for Model<'a> {
     }
 }
 
-pub(crate) fn list(snapshot: &Snapshot) -> Vec<u8> {
+/// Anthropic's, for its clients: they say which they are by the header that each of them must send.
+#[derive(Serialize)]
+struct AnthropicModel<'a> {
+    r#type: &'static str,
+    id: &'a str,
+    display_name: &'a str,
+    created_at: &'static str,
+}
+
+impl<'a> From<&'a CatalogEntry> for AnthropicModel<'a> {
+    fn from(entry: &'a CatalogEntry) -> AnthropicModel<'a> {
+        AnthropicModel {
+            r#type: "model",
+            id: &entry.id,
+            display_name: &entry.id,
+            created_at: "1970-01-01T00:00:00Z",
+        }
+    }
+}
+
+fn is_anthropic(headers: &HeaderMap) -> bool {
+    headers.contains_key("anthropic-version")
+}
+
+pub(crate) fn list(snapshot: &Snapshot, headers: &HeaderMap) -> Vec<u8> {
     #[derive(Serialize)]
     struct List<'a> {
         object: &'static str,
         data: Vec<Model<'a>>,
     }
-    let data = snapshot.catalog.iter().map(Model::from).collect();
-    json(&List { object: "list", data })
+    #[derive(Serialize)]
+    struct Page<'a> {
+        data: Vec<AnthropicModel<'a>>,
+        has_more: bool,
+        first_id: Option<&'a str>,
+        last_id: Option<&'a str>,
+    }
+    let catalog = &snapshot.catalog;
+    if is_anthropic(headers) {
+        return json(&Page {
+            data: catalog.iter().map(AnthropicModel::from).collect(),
+            has_more: false,
+            first_id: catalog.first().map(|entry| entry.id.as_str()),
+            last_id: catalog.last().map(|entry| entry.id.as_str()),
+        });
+    }
+    json(&List { object: "list", data: catalog.iter().map(Model::from).collect() })
 }
 
 /// One model by any name that a request could use, a wildcard's included.
-pub(crate) fn one(snapshot: &Snapshot, id: &str) -> Result<Vec<u8>, Error> {
-    if let Some(entry) = snapshot.catalog.iter().find(|entry| entry.id == id) {
-        return Ok(json(&Model::from(entry)));
-    }
-    let (target, _) = snapshot.find(id).ok_or_else(|| choose::not_found(snapshot, id))?;
-    Ok(json(&Model { id, object: "model", created: 0, owned_by: &target.provider }))
+pub(crate) fn one(snapshot: &Snapshot, headers: &HeaderMap, id: &str) -> Result<Vec<u8>, Error> {
+    let listed = snapshot.catalog.iter().find(|entry| entry.id == id).cloned();
+    let entry = if let Some(entry) = listed {
+        entry
+    } else {
+        let (target, _) = snapshot.find(id).ok_or_else(|| choose::not_found(snapshot, id))?;
+        CatalogEntry { id: id.to_owned(), owned_by: target.provider.to_string() }
+    };
+    Ok(if is_anthropic(headers) { json(&AnthropicModel::from(&entry)) } else { json(&Model::from(&entry)) })
 }
 
 pub(crate) fn health(endpoint: &Endpoint<'_>, trip: &Trip) -> (StatusCode, Vec<u8>) {

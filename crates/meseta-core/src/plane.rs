@@ -15,9 +15,10 @@ use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
+use crate::conversations::{Store, StoreSettings};
 use crate::log::{Ids, LogError, LogStats, Writer};
 use crate::serve::{Accepted, Counters, Desk, Door, Phase, Shared, Worker, accept, bind, work};
-use crate::snapshot::{Listener, ListenerTls, Snapshot, SnapshotError};
+use crate::snapshot::{Listener, ListenerTls, ResponsesSettings, Snapshot, SnapshotError};
 use crate::upstream::{ClientTls, Overdue, Pool};
 
 /// Why a plane did not start, or did not take a snapshot. After a refused swap everything is as it was.
@@ -26,13 +27,15 @@ pub enum StartError {
     Snapshot(SnapshotError),
     Bind(String),
     Log(LogError),
+    /// The store of Responses conversations cannot be opened.
+    Store(String),
 }
 
 impl std::fmt::Display for StartError {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             StartError::Snapshot(error) => error.fmt(formatter),
-            StartError::Bind(message) => formatter.write_str(message),
+            StartError::Bind(message) | StartError::Store(message) => formatter.write_str(message),
             StartError::Log(error) => error.fmt(formatter),
         }
     }
@@ -57,6 +60,8 @@ pub struct Stats {
     pub connections: usize,
     pub refused_connections: u64,
     pub panics: u64,
+    /// Answers of the Responses API that should have been kept and could not be.
+    pub unkept_responses: u64,
     pub log: LogStats,
 }
 
@@ -105,7 +110,9 @@ impl Plane {
             .map_err(|error| StartError::Bind(format!("The accepting thread cannot start ({error}).")))?;
         let opened = open_sockets(&snapshot.listeners, &[], &acceptor)?;
         let log = snapshot.log.as_ref().map(Writer::start).transpose().map_err(StartError::Log)?;
+        let conversations = snapshot.responses.as_ref().map(open_store).transpose()?;
         let shared = Arc::new(Shared {
+            conversations,
             snapshot: ArcSwap::from_pointee(snapshot),
             counters: Counters::default(),
             tls,
@@ -137,9 +144,11 @@ impl Plane {
     /// Exchanges the snapshot, whole or not at all. Requests in flight end on the one that they began with.
     pub fn swap(&self, document: &str) -> Result<(), StartError> {
         let snapshot = Snapshot::parse(document)?;
-        if snapshot.log != self.shared.snapshot.load().log {
+        let current = self.shared.snapshot.load();
+        if snapshot.log != current.log || snapshot.responses != current.responses {
             return Err(StartError::Snapshot(SnapshotError(
-                "`store` cannot change while the plane serves; restart it for that".to_owned(),
+                "`store` and `responses` cannot change while the plane serves; restart it for that"
+                    .to_owned(),
             )));
         }
         prepare_client_tls(&self.shared.tls, &snapshot)?;
@@ -197,6 +206,9 @@ impl Plane {
         if let Some(log) = lock(&self.log).as_mut() {
             log.close();
         }
+        if let Some(store) = &self.shared.conversations {
+            store.close();
+        }
         finished
     }
 
@@ -220,6 +232,7 @@ impl Plane {
             errors: counters.errors.load(Ordering::Relaxed),
             refused_connections: counters.refused_connections.load(Ordering::Relaxed),
             panics: counters.panics.load(Ordering::Relaxed),
+            unkept_responses: counters.unkept.load(Ordering::Relaxed),
             log: lock(&self.log).as_ref().map(Writer::stats).unwrap_or_default(),
         }
     }
@@ -234,6 +247,16 @@ impl Drop for Plane {
 /// A panic while a lock was held leaves data that is still whole: each is changed in one step.
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn open_store(settings: &ResponsesSettings) -> Result<Store, StartError> {
+    let settings = StoreSettings {
+        path: settings.path.clone(),
+        keep_hours: settings.keep_hours,
+        max_bytes: settings.max_bytes,
+        max_response_bytes: settings.max_response_bytes,
+    };
+    Store::open(&settings).map_err(|error| StartError::Store(error.to_string()))
 }
 
 fn spawn_worker(

@@ -5,7 +5,8 @@ use http::header::{
     ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER,
 };
 use http::{Response, StatusCode};
-use meseta_wire::openai::ErrorBody;
+use meseta_wire::conversation::{Event, Failure, FailureKind};
+use meseta_wire::dialect::{self, Context, Dialect, StreamEncoder};
 
 use crate::error::{Blame, Code, Error, Retry};
 use crate::stages::relay::Body;
@@ -17,6 +18,8 @@ pub(crate) const MODEL: HeaderName = HeaderName::from_static("x-meseta-model");
 /// Which name of the configuration led there.
 pub(crate) const ROUTE: HeaderName = HeaderName::from_static("x-meseta-route");
 pub(crate) const ATTEMPTS: HeaderName = HeaderName::from_static("x-meseta-attempts");
+/// What a translation left out or changed, by the names of the client's fields.
+pub(crate) const DROPPED: HeaderName = HeaderName::from_static("x-meseta-dropped");
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
@@ -24,6 +27,17 @@ const JSON: HeaderValue = HeaderValue::from_static("application/json");
 pub(crate) fn sign(headers: &mut HeaderMap, trip: &Trip) {
     if let Ok(id) = HeaderValue::from_str(trip.id.text().as_str()) {
         headers.insert(REQUEST_ID, id);
+    }
+    // Where the SDKs of the two look for it.
+    let own = match trip.dialect {
+        Dialect::AnthropicMessages => HeaderName::from_static("request-id"),
+        _ => HeaderName::from_static("x-request-id"),
+    };
+    if let (false, Ok(id)) = (headers.contains_key(&own), HeaderValue::from_str(&trip.id.text())) {
+        headers.insert(own, id);
+    }
+    if let Some(dropped) = trip.answer.dropped.as_deref().and_then(|text| HeaderValue::from_str(text).ok()) {
+        headers.insert(DROPPED, dropped);
     }
     if !trip.attempts.is_empty() {
         headers.insert(ATTEMPTS, HeaderValue::from(trip.attempts.len()));
@@ -38,7 +52,7 @@ pub(crate) fn sign(headers: &mut HeaderMap, trip: &Trip) {
 pub(crate) fn failure(mut trip: Trip, error: &Error) -> Response<Body> {
     let status = error.status();
     trip.end(status.as_u16(), Some(error.code));
-    let body = document(error, &trip).to_json();
+    let body = dialect::encode_error(trip.dialect, &described(error), &trip.id.text());
     trip.answer.bytes = body.len() as u64;
     let mut response = Response::new(Body::whole(Bytes::new(), None));
     *response.status_mut() = status;
@@ -59,9 +73,12 @@ pub(crate) fn failure(mut trip: Trip, error: &Error) -> Response<Body> {
     response
 }
 
-/// The same for a stream that has begun: one event.
+/// The same for a stream that has begun and passes as it is: one event.
 pub(crate) fn event(error: &Error, trip: &Trip) -> Bytes {
-    document(error, trip).to_event().into()
+    let context = Context { id: trip.id.hex(), request_id: trip.id.text(), ..Context::default() };
+    let mut event = Vec::with_capacity(512);
+    StreamEncoder::new(trip.dialect, context).event(&Event::Failed(described(error)), &mut event);
+    event.into()
 }
 
 /// An answer of our own, such as the list of models.
@@ -78,38 +95,27 @@ pub(crate) fn json(mut trip: Trip, status: StatusCode, document: Vec<u8>) -> Res
     response
 }
 
-struct Document<'a> {
-    error: &'a Error,
-    id: String,
-}
-
-fn document<'a>(error: &'a Error, trip: &Trip) -> Document<'a> {
-    Document { error, id: trip.id.text() }
-}
-
-impl Document<'_> {
-    fn body(&self) -> ErrorBody<'_> {
-        ErrorBody {
-            message: &self.error.message,
-            // OpenAI's own words where it has them: clients sort by them.
-            r#type: match (self.error.code, self.error.code.blame()) {
-                (Code::AuthMissing | Code::AuthInvalid, _) => "authentication_error",
-                (Code::ModelNotFound | Code::RouteNotFound, _) => "not_found_error",
-                (_, Blame::Client) => "invalid_request_error",
-                (_, Blame::Upstream) => "upstream_error",
-                (_, Blame::Plane) => "server_error",
-            },
-            param: self.error.param.as_deref(),
-            code: self.error.code.as_str(),
-            request_id: &self.id,
-        }
-    }
-
-    fn to_json(&self) -> Vec<u8> {
-        self.body().to_json()
-    }
-
-    fn to_event(&self) -> Vec<u8> {
-        self.body().to_event()
+/// A failure in the words that all dialects share.
+pub(crate) fn described(error: &Error) -> Failure<'_> {
+    Failure {
+        message: error.message.as_ref().into(),
+        kind: match (error.code, error.code.blame()) {
+            (Code::AuthMissing | Code::AuthInvalid, _) => FailureKind::Authentication,
+            (Code::ModelNotFound | Code::RouteNotFound | Code::ResponseNotFound, _) => FailureKind::NotFound,
+            (Code::RequestTooLarge, _) => FailureKind::TooLarge,
+            (Code::RequestOriginRefused, _) => FailureKind::Permission,
+            (Code::PlaneOverloaded, _) => FailureKind::Overloaded,
+            (
+                Code::UpstreamConnectTimeout
+                | Code::UpstreamFirstTokenTimeout
+                | Code::UpstreamIdleTimeout
+                | Code::UpstreamTotalTimeout,
+                _,
+            ) => FailureKind::Timeout,
+            (_, Blame::Client) => FailureKind::InvalidRequest,
+            (_, Blame::Upstream | Blame::Plane) => FailureKind::Server,
+        },
+        code: Some(error.code.as_str().into()),
+        param: error.param.as_deref().map(Into::into),
     }
 }

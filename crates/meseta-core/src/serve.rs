@@ -26,6 +26,7 @@ use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 
+use crate::conversations::Store;
 use crate::handle::handle;
 use crate::log::{Ids, LogSender};
 use crate::snapshot::{Listener, Snapshot};
@@ -48,6 +49,8 @@ pub(crate) struct Shared {
     pub counters: Counters,
     pub tls: Arc<std::sync::OnceLock<ClientTls>>,
     pub draining: AtomicBool,
+    /// Of Responses conversations; `None` when they are not kept.
+    pub conversations: Option<Store>,
 }
 
 impl Shared {
@@ -63,6 +66,8 @@ pub(crate) struct Counters {
     pub errors: AtomicU64,
     pub refused_connections: AtomicU64,
     pub panics: AtomicU64,
+    /// Answers of the Responses API that should have been kept and could not be.
+    pub unkept: AtomicU64,
 }
 
 /// One thread's share of the plane.

@@ -7,8 +7,10 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use http::Method;
+use meseta_wire::dialect::Dialect;
 use meseta_wire::usage::Usage;
 
+use crate::endpoint::Endpoint;
 use crate::error::{Code, Error};
 use crate::log::{Attempt, RequestId};
 use crate::serve::{Door, Worker};
@@ -26,6 +28,8 @@ pub(crate) struct Trip {
     pub ask: AskNotes,
     pub attempts: Vec<Attempt>,
     pub answer: AnswerNotes,
+    /// What the client speaks: its errors are written in it.
+    pub dialect: Dialect,
     pub outcome: Option<Outcome>,
     /// Health checks leave no row.
     pub recorded: bool,
@@ -52,6 +56,10 @@ pub(crate) struct AnswerNotes {
     /// Stream events that carried a piece of the answer.
     pub chunks: u64,
     pub usage: Option<Usage>,
+    /// The target's dialect, where it is not the client's.
+    pub translated: Option<Dialect>,
+    /// What a translation left out or changed.
+    pub dropped: Option<String>,
 }
 
 /// How it ended.
@@ -84,6 +92,7 @@ impl Trip {
             ask: AskNotes::default(),
             attempts: Vec::new(),
             answer: AnswerNotes::default(),
+            dialect: Endpoint::dialect(path),
             outcome: None,
             recorded: true,
             stages: [u32::MAX; STAGES],

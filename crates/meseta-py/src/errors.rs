@@ -6,6 +6,7 @@ use pyo3::PyErr;
 pyo3::import_exception!(meseta.errors, SnapshotError);
 pyo3::import_exception!(meseta.errors, BindError);
 pyo3::import_exception!(meseta.errors, LogError);
+pyo3::import_exception!(meseta.errors, StoreError);
 
 pub fn start(error: meseta_core::StartError) -> PyErr {
     use meseta_core::StartError;
@@ -13,6 +14,7 @@ pub fn start(error: meseta_core::StartError) -> PyErr {
         StartError::Snapshot(error) => SnapshotError::new_err(error.to_string()),
         StartError::Bind(message) => BindError::new_err(message),
         StartError::Log(error) => LogError::new_err(error.to_string()),
+        StartError::Store(message) => StoreError::new_err(message),
     }
 }
 

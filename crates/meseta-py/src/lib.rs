@@ -13,7 +13,10 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 mod _core {
     use std::collections::HashMap;
 
+    use meseta_wire::dialect::Dialect;
+    use meseta_wire::feature::Feature;
     use pyo3::prelude::*;
+    use pyo3::types::PyDict;
 
     #[pymodule_export]
     use crate::log::LogReader;
@@ -55,6 +58,33 @@ mod _core {
     #[pyfunction]
     fn stages() -> Vec<&'static str> {
         meseta_core::stages::Stage::ALL.iter().map(|stage| stage.name()).collect()
+    }
+
+    /// What becomes of every feature in every dialect: `name`, `note`, `fates` by dialect, `paths` by client dialect.
+    #[pyfunction]
+    #[pyo3(signature = () -> "list[dict[str, object]]")]
+    fn features(py: Python<'_>) -> PyResult<Vec<Bound<'_, PyDict>>> {
+        let rows = Feature::ALL.iter().map(|feature| {
+            let fates = PyDict::new(py);
+            let paths = PyDict::new(py);
+            for dialect in Dialect::ALL {
+                fates.set_item(dialect.as_str(), feature.fate(dialect).as_str())?;
+                paths.set_item(dialect.as_str(), feature.path(dialect))?;
+            }
+            let row = PyDict::new(py);
+            row.set_item("name", feature.as_str())?;
+            row.set_item("note", feature.note())?;
+            row.set_item("fates", fates)?;
+            row.set_item("paths", paths)?;
+            Ok(row)
+        });
+        rows.collect()
+    }
+
+    /// The dialects by name and title, in the order of every table of them.
+    #[pyfunction]
+    fn dialects() -> Vec<(&'static str, &'static str)> {
+        Dialect::ALL.iter().map(|dialect| (dialect.as_str(), dialect.title())).collect()
     }
 
     /// The version and the build profile (`debug` or `release`) of the native module.

@@ -60,6 +60,7 @@ impl Plane {
         document.set_item("connections", stats.connections)?;
         document.set_item("refused_connections", stats.refused_connections)?;
         document.set_item("panics", stats.panics)?;
+        document.set_item("unkept_responses", stats.unkept_responses)?;
         document.set_item("log", log)?;
         Ok(document)
     }

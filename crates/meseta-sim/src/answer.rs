@@ -1,84 +1,205 @@
-//! What the simulator says: the words or the calls, before anybody thinks of bytes.
+//! What the simulator says: words, thoughts and calls, before anybody thinks of a dialect or of bytes.
 
 use http::request::Parts;
-use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::arguments;
+use crate::base64;
 use crate::directives::{Directives, Reflect};
 use crate::failure::Failure;
 use crate::fingerprint::Fingerprint;
-use crate::request::ChatRequest;
-use crate::script::Says;
+use crate::prompt::{Ask, Choice};
+use crate::script::{Rule, Says, ScriptedBlock};
 use crate::tokens;
+use crate::usage::ScriptedUsage;
 
+/// An answer is a list of blocks in the order in which they are said.
 #[derive(Clone, Debug)]
 pub struct Answer {
-    pub speech: Speech,
-    pub finish: &'static str,
+    pub blocks: Vec<Block>,
+    pub finish: Finish,
+    /// The stop sequence that was met.
+    pub stop: Option<String>,
+    /// Tokens of all blocks but thinking, and those of thinking.
     pub tokens: u64,
+    pub thinking: u64,
+    pub usage: Option<ScriptedUsage>,
+    pub logprobs: bool,
 }
 
 #[derive(Clone, Debug)]
-pub enum Speech {
+pub enum Block {
     Text(String),
-    Calls(Vec<Call>),
     /// So many bytes of `FILLER`, made as they are sent.
     Filler(u64),
+    Thinking(Thinking),
+    Call(Call),
+    Refusal(String),
+}
+
+#[derive(Clone, Debug)]
+pub struct Thinking {
+    pub text: String,
+    /// Base64, as every provider's is.
+    pub signature: String,
+    /// The text is only known to the provider; clients get it sealed.
+    pub redacted: bool,
 }
 
 #[derive(Clone, Debug)]
 pub struct Call {
-    pub id: String,
+    pub id: Id,
     pub name: String,
     pub arguments: String,
+}
+
+/// A call's identifier: one given by a script, or a number that each dialect writes in its own way.
+#[derive(Clone, Debug)]
+pub enum Id {
+    Given(String),
+    Drawn(u64),
+}
+
+/// Why an answer ended.
+#[derive(Clone, Copy, Debug, PartialEq, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Finish {
+    Stop,
+    Length,
+    ToolCalls,
+    ContentFilter,
+    StopSequence,
+    Refusal,
 }
 
 /// What a huge text consists of: a word and a blank, which is one token.
 pub const FILLER: &str = "sim ";
 
-/// A chat request with everything that decides its answer.
+const THOUGHT: &str = "Let me look at this from one side and then from the other before I answer.";
+
+/// A request with everything that decides its answer.
 pub struct Question<'a> {
     pub name: &'a str,
-    pub request: &'a ChatRequest<'a>,
+    pub ask: &'a dyn Ask,
     pub directives: &'a Directives,
-    pub says: Option<&'a Says>,
+    pub rule: Option<&'a Rule>,
     pub head: &'a Parts,
     pub body: &'a [u8],
     pub fingerprint: Fingerprint,
 }
 
+impl Thinking {
+    /// What a client gets of thoughts that it may not read.
+    pub fn sealed(&self) -> String {
+        base64::encoded(self.text.as_bytes())
+    }
+}
+
+impl Id {
+    pub fn written(&self, prefix: &str) -> String {
+        match self {
+            Self::Given(id) => id.clone(),
+            Self::Drawn(number) => format!("{prefix}{number:016x}"),
+        }
+    }
+}
+
+impl Call {
+    /// The arguments as the object that most dialects want. What is no object is shown in one, as it is.
+    pub fn object(&self) -> Value {
+        match serde_json::from_str(&self.arguments) {
+            Ok(Value::Object(object)) => Value::Object(object),
+            _ => json!({"INVALID_JSON": self.arguments}),
+        }
+    }
+}
+
+impl Answer {
+    fn of(blocks: Vec<Block>, finish: Finish) -> Self {
+        let tokens = blocks.iter().map(Block::tokens).sum();
+        Self { blocks, finish, stop: None, tokens, thinking: 0, usage: None, logprobs: false }
+    }
+
+    pub fn calls(&self) -> impl Iterator<Item = &Call> {
+        self.blocks.iter().filter_map(|block| if let Block::Call(call) = block { Some(call) } else { None })
+    }
+
+    pub fn thoughts(&self) -> impl Iterator<Item = &Thinking> {
+        self.blocks.iter().filter_map(|block| match block {
+            Block::Thinking(thinking) => Some(thinking),
+            _ => None,
+        })
+    }
+
+    /// Some providers send no block for an empty text.
+    pub fn drop_empty_texts(&mut self) {
+        self.blocks
+            .retain(|block| !matches!(block, Block::Text(text) | Block::Refusal(text) if text.is_empty()));
+    }
+}
+
+impl Block {
+    fn tokens(&self) -> u64 {
+        match self {
+            Self::Text(text) | Self::Refusal(text) => tokens::count(text),
+            Self::Filler(bytes) => bytes.div_ceil(FILLER.len() as u64),
+            Self::Thinking(_) => 0,
+            Self::Call(call) => tokens::count(&call.name) + tokens::count(&call.arguments),
+        }
+    }
+}
+
 impl Question<'_> {
     pub fn answer(&self) -> Result<Answer, Failure> {
+        let mut answer = self.said()?;
+        if let Some(wanted) = self.directives.think {
+            let text = tokens::stretch(THOUGHT, wanted);
+            let thinking = Thinking { text, signature: self.signature(0), redacted: false };
+            answer.blocks.insert(0, Block::Thinking(thinking));
+        }
+        answer.thinking = answer.thoughts().map(|thinking| tokens::count(&thinking.text)).sum();
+        answer.logprobs = self.ask.logprobs();
+        if let Some(rule) = self.rule {
+            answer.finish = rule.finish.unwrap_or(answer.finish);
+            answer.usage = rule.usage;
+            answer.logprobs |= rule.logprobs;
+        }
+        if answer.finish == Finish::StopSequence && answer.stop.is_none() {
+            answer.stop = self.ask.stops().first().cloned();
+        }
+        Ok(answer)
+    }
+
+    fn said(&self) -> Result<Answer, Failure> {
         if let Some(bytes) = self.directives.body {
-            let tokens = bytes.div_ceil(FILLER.len() as u64);
-            return Ok(Answer { speech: Speech::Filler(bytes), finish: "stop", tokens });
+            return Ok(Answer::of(vec![Block::Filler(bytes)], Finish::Stop));
         }
         if let Some(reflect) = self.directives.reflect {
-            return Ok(said(self.reflection(reflect), "stop"));
+            return Ok(Answer::of(vec![Block::Text(self.reflection(reflect))], Finish::Stop));
         }
-        if let Some(says) = self.says {
+        if let Some(says) = self.rule.and_then(|rule| rule.says.as_ref()) {
             return Ok(match says {
                 Says::Text(text) => self.shaped(text),
                 Says::Calls(calls) => self.called(calls.clone()),
+                Says::Content(blocks) => self.scripted(blocks),
             });
         }
         if let Some(names) = self.tools()? {
             // An agent's second turn: the result is in, so the model speaks instead of calling again.
-            return match self.request.last().filter(|last| last.role == "tool") {
-                Some(result) => Ok(self.shaped(&format!("The tool answered: {}", result.content.0))),
+            return match self.ask.result() {
+                Some(result) => Ok(self.shaped(&format!("The tool answered: {result}"))),
                 None => Ok(self.called(names.into_iter().map(|name| self.with_arguments(name)).collect())),
             };
         }
         if self.name == "echo" {
-            return Ok(self.shaped(self.request.question()));
+            return Ok(self.shaped(self.ask.question()));
         }
         Ok(self.shaped(&canned(self.name)))
     }
 
-    /// The names of the tools to call, by directive or else by the request's own `tool_choice`.
+    /// The names of the tools to call, by directive or else by the request's own choice.
     fn tools(&self) -> Result<Option<Vec<String>>, Failure> {
-        let first_offered = |field: &'static str| match self.offered().into_iter().next() {
+        let first_offered = |field: &'static str| match self.ask.tools().into_iter().next() {
             Some(tool) => Ok(Some(vec![tool.name])),
             None => {
                 Err(Failure::request(Some(field), "A tool is to be called, but the request offers none."))
@@ -88,31 +209,24 @@ impl Question<'_> {
             if names.len() == 1 && names[0] == "auto" {
                 return first_offered("tools");
             }
-            let most = if self.request.parallel_tool_calls == Some(false) { 1 } else { names.len() };
+            let most = if self.ask.parallel() { names.len() } else { 1 };
             return Ok(Some(names[..most].to_vec()));
         }
-        let Some(choice) = self.request.tool_choice else { return Ok(None) };
-        match serde_json::from_str::<Choice>(choice.get()) {
-            Ok(Choice::Word(word)) if word == "required" => first_offered("tool_choice"),
-            Ok(Choice::Tool { function }) => Ok(Some(vec![function.name])),
-            _ => Ok(None),
+        match self.ask.choice() {
+            Choice::Free => Ok(None),
+            Choice::Required => first_offered("tool_choice"),
+            Choice::Named(name) => Ok(Some(vec![name])),
         }
-    }
-
-    fn offered(&self) -> Vec<Function> {
-        let tools = self.request.tools.iter().flatten();
-        let function = |raw: &&serde_json::value::RawValue| serde_json::from_str::<Tool>(raw.get()).ok();
-        tools.filter_map(function).map(|tool| tool.function).collect()
     }
 
     fn with_arguments(&self, name: String) -> (String, String) {
-        let question = self.request.question();
+        let question = self.ask.question();
         let from_question = question.trim_start().starts_with('{')
             && serde_json::from_str::<serde::de::IgnoredAny>(question).is_ok();
         let arguments = if from_question {
             question.to_owned()
         } else {
-            let offered = self.offered().into_iter().find(|tool| tool.name == name);
+            let offered = self.ask.tools().into_iter().find(|tool| tool.name == name);
             offered
                 .map_or_else(|| "{}".to_owned(), |tool| arguments::from_schema(&tool.parameters).to_string())
         };
@@ -120,13 +234,39 @@ impl Question<'_> {
     }
 
     fn called(&self, calls: Vec<(String, String)>) -> Answer {
-        let mut total = 0;
-        let call = |(index, (name, arguments)): (u64, (String, String))| {
-            total += tokens::count(&name) + tokens::count(&arguments);
-            Call { id: format!("call_{:016x}", self.fingerprint.draw(index)), name, arguments }
+        let call = |(index, (name, arguments))| {
+            Block::Call(Call { id: Id::Drawn(self.fingerprint.draw(index)), name, arguments })
         };
-        let calls = (0..).zip(calls).map(call).collect();
-        Answer { speech: Speech::Calls(calls), finish: "tool_calls", tokens: total }
+        Answer::of((0..).zip(calls).map(call).collect(), Finish::ToolCalls)
+    }
+
+    /// Blocks are said as they are written: no limit and no stop shortens them.
+    fn scripted(&self, blocks: &[ScriptedBlock]) -> Answer {
+        let block = |(index, block): (u64, &ScriptedBlock)| match block.clone() {
+            ScriptedBlock::Text(text) => Block::Text(text),
+            ScriptedBlock::Refusal(text) => Block::Refusal(text),
+            ScriptedBlock::Thinking { text, signature, redacted } => {
+                let signature = signature.unwrap_or_else(|| self.signature(index));
+                Block::Thinking(Thinking { text, signature, redacted })
+            }
+            ScriptedBlock::Call { name, arguments, id } => {
+                let id = id.map_or_else(|| Id::Drawn(self.fingerprint.draw(index)), Id::Given);
+                Block::Call(Call { id, name, arguments })
+            }
+        };
+        let blocks: Vec<Block> = (0..).zip(blocks).map(block).collect();
+        let finish = if blocks.iter().any(|block| matches!(block, Block::Call(_))) {
+            Finish::ToolCalls
+        } else if blocks.iter().any(|block| matches!(block, Block::Refusal(_))) {
+            Finish::Refusal
+        } else {
+            Finish::Stop
+        };
+        Answer::of(blocks, finish)
+    }
+
+    fn signature(&self, index: u64) -> String {
+        base64::encoded(format!("signature {:016x}", self.fingerprint.draw(index)).as_bytes())
     }
 
     /// A text, brought to the length and to the end that were asked for.
@@ -136,19 +276,20 @@ impl Question<'_> {
             Some(wanted) => tokens::stretch(text, wanted),
             None => text.to_owned(),
         };
-        let stops = self.request.stops().iter().filter(|stop| !stop.is_empty());
-        if let Some(end) = stops.filter_map(|stop| text.find(stop.as_str())).min() {
+        let (mut finish, mut met) = (Finish::Stop, None);
+        let stops = self.ask.stops().iter().filter(|stop| !stop.is_empty());
+        if let Some((end, stop)) = stops.filter_map(|stop| Some((text.find(stop.as_str())?, stop))).min() {
             text.truncate(end);
+            (finish, met) = (Finish::StopSequence, Some(stop.clone()));
         }
-        let mut finish = "stop";
-        if let Some(limit) = self.request.limit() {
+        if let Some(limit) = self.ask.limit() {
             let end = tokens::cut(&text, limit).0.len();
             if end < text.len() {
-                finish = "length";
+                (finish, met) = (Finish::Length, None);
                 text.truncate(end);
             }
         }
-        said(text, finish)
+        Answer { stop: met, ..Answer::of(vec![Block::Text(text)], finish) }
     }
 
     /// Secrets and all: this is how tests see what was sent.
@@ -176,30 +317,6 @@ impl Question<'_> {
     }
 }
 
-fn said(text: String, finish: &'static str) -> Answer {
-    let tokens = tokens::count(&text);
-    Answer { speech: Speech::Text(text), finish, tokens }
-}
-
 fn canned(name: &str) -> String {
     format!("A meseta is a high plain. This is the simulated model {name}, and it always says the same.")
-}
-
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Choice {
-    Word(String),
-    Tool { function: Function },
-}
-
-#[derive(Deserialize)]
-struct Tool {
-    function: Function,
-}
-
-#[derive(Deserialize)]
-struct Function {
-    name: String,
-    #[serde(default)]
-    parameters: Value,
 }

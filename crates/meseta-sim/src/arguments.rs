@@ -37,7 +37,8 @@ impl Maker<'_> {
                 return self.make(first, depth + 1);
             }
         }
-        match kind(schema) {
+        // Gemini writes types in capitals.
+        match kind(schema).to_ascii_lowercase().as_str() {
             "object" => self.object(schema, depth),
             "array" => self.array(schema, depth),
             "string" => Value::String(string(schema)),

@@ -17,13 +17,17 @@ pub const DIRECTIVES: &[(&str, &str, &str)] = &[
     ("message", "message=TEXT", "message of the error, with status or error"),
     ("stall", "stall=N", "send nothing after N tokens, but keep the connection"),
     ("cut", "cut=fin@N|rst@N|frame@N", "end the connection after N tokens"),
-    ("error", "error=sse@N", "an error event after N tokens, then the end"),
+    ("error", "error=sse@N|failed@N", "an error event after N tokens, then the end"),
     ("garbage", "garbage=json|http|sse", "answer with what is not JSON, not HTTP, or no event"),
     ("usage", "usage=none", "leave out every usage"),
     ("cached", "cached=N", "tokens of the prompt reported as cached"),
+    ("cache_write", "cache_write=N", "tokens of the prompt reported as written to the cache"),
+    ("think", "think=N", "N tokens of thinking before the answer"),
     ("reasoning", "reasoning=N", "tokens of reasoning reported beside those of the answer"),
     ("body", "body=BYTES", "a text of that many bytes (k, m, g for KiB, MiB, GiB), at most 1g"),
     ("tool", "tool=auto|NAME[,NAME]", "answer with calls of these tools"),
+    ("ids", "ids=on", "give Gemini's function calls an id"),
+    ("auth", "auth=required", "refuse a request without a key"),
     ("reflect", "reflect=headers|body", "answer with what was received"),
 ];
 
@@ -42,13 +46,17 @@ pub struct Directives {
     pub(crate) message: Option<String>,
     pub(crate) stall: Option<u64>,
     pub(crate) cut: Option<(Cut, u64)>,
-    pub(crate) error: Option<u64>,
+    pub(crate) error: Option<(ErrorKind, u64)>,
     pub(crate) garbage: Option<Garbage>,
     pub(crate) no_usage: bool,
     pub(crate) cached: Option<u64>,
+    pub(crate) cache_write: Option<u64>,
+    pub(crate) think: Option<u64>,
     pub(crate) reasoning: Option<u64>,
     pub(crate) body: Option<u64>,
     pub(crate) tools: Option<Vec<String>>,
+    pub(crate) ids: bool,
+    pub(crate) auth: bool,
     pub(crate) reflect: Option<Reflect>,
 }
 
@@ -61,6 +69,15 @@ pub(crate) enum Cut {
     Reset,
     /// Half an event, then a clean close.
     Frame,
+}
+
+/// Where a dialect has two ways of breaking off a stream, which one it is.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum ErrorKind {
+    /// The error alone.
+    Plain,
+    /// The answer's own end, which says that it failed.
+    Failed,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -120,8 +137,8 @@ impl Directives {
             }
             "error" => {
                 let (name, after) = place(value)?;
-                one_of(name, &[("sse", ())])?;
-                self.error = Some(after);
+                let kinds = [("sse", ErrorKind::Plain), ("failed", ErrorKind::Failed)];
+                self.error = Some((one_of(name, &kinds)?, after));
             }
             "garbage" => {
                 let kinds = [("json", Garbage::Json), ("http", Garbage::Http), ("sse", Garbage::Events)];
@@ -129,6 +146,10 @@ impl Directives {
             }
             "usage" => self.no_usage = one_of(value, &[("none", true)])?,
             "cached" => self.cached = Some(number(value, 0, MOST_TOKENS)?),
+            "cache_write" => self.cache_write = Some(number(value, 0, MOST_TOKENS)?),
+            "think" => self.think = Some(number(value, 0, MOST_TOKENS)?),
+            "ids" => self.ids = one_of(value, &[("on", true)])?,
+            "auth" => self.auth = one_of(value, &[("required", true)])?,
             "reasoning" => self.reasoning = Some(number(value, 0, MOST_TOKENS)?),
             "body" => self.body = Some(size(value)?),
             "tool" => self.tools = Some(names(value)?),
@@ -242,7 +263,8 @@ mod tests {
     #[test]
     fn every_directive_is_read() {
         let text = "tokens=5;pace=20ms;first=1.5s;head_then=2m;status=503;retry-after=2;message=busy now;stall=3;\
-            cut=rst@4;error=sse@1;garbage=sse;usage=none;cached=7;reasoning=8;body=64k;tool=a,b;reflect=body";
+            cut=rst@4;error=sse@1;garbage=sse;usage=none;cached=7;cache_write=6;\
+            think=9;ids=on;auth=required;reasoning=8;body=64k;tool=a,b;reflect=body";
         let expected = Directives {
             tokens: Some(5),
             pace: Some(Duration::from_millis(20)),
@@ -253,13 +275,17 @@ mod tests {
             message: Some("busy now".to_owned()),
             stall: Some(3),
             cut: Some((Cut::Reset, 4)),
-            error: Some(1),
+            error: Some((ErrorKind::Plain, 1)),
             garbage: Some(Garbage::Events),
             no_usage: true,
             cached: Some(7),
+            cache_write: Some(6),
+            think: Some(9),
             reasoning: Some(8),
             body: Some(64 << 10),
             tools: Some(vec!["a".to_owned(), "b".to_owned()]),
+            ids: true,
+            auth: true,
             reflect: Some(Reflect::Body),
         };
         assert_eq!(Directives::parse(text), Ok(expected));

@@ -1,15 +1,15 @@
-//! Errors in the shape in which `OpenAI` sends them.
+//! A request that is not answered, before its dialect has put it in its own words.
 
-use bytes::Bytes;
+use std::borrow::Cow;
+
 use http::StatusCode;
-use serde::Serialize;
 
 #[derive(Debug)]
 pub struct Failure {
     pub status: StatusCode,
     pub message: String,
     pub kind: &'static str,
-    pub param: Option<&'static str>,
+    pub param: Option<Cow<'static, str>>,
     pub code: Option<&'static str>,
 }
 
@@ -20,7 +20,7 @@ impl Failure {
             status: StatusCode::BAD_REQUEST,
             message: message.into(),
             kind: "invalid_request_error",
-            param,
+            param: param.map(Cow::Borrowed),
             code: None,
         }
     }
@@ -41,22 +41,5 @@ impl Failure {
         let message =
             message.map_or_else(|| format!("The simulator was told to answer {status}."), str::to_owned);
         Self { status, message, kind, param: None, code }
-    }
-
-    pub fn body(&self) -> Bytes {
-        #[derive(Serialize)]
-        struct Body<'a> {
-            error: Error<'a>,
-        }
-        #[derive(Serialize)]
-        struct Error<'a> {
-            message: &'a str,
-            r#type: &'a str,
-            param: Option<&'a str>,
-            code: Option<&'a str>,
-        }
-        let error = Error { message: &self.message, r#type: self.kind, param: self.param, code: self.code };
-        // Strings alone: there is nothing in it that could fail to serialise.
-        Bytes::from(serde_json::to_vec(&Body { error }).unwrap_or_default())
     }
 }

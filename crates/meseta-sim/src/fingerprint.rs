@@ -21,6 +21,19 @@ impl Fingerprint {
         mix(self.0 ^ index.wrapping_mul(0x9e37_79b9_7f4a_7c15))
     }
 
+    /// The number in the form of a UUID.
+    pub fn uuid(self) -> String {
+        let (high, low) = (self.draw(u64::MAX), self.0);
+        let tail = low & 0xffff_ffff_ffff;
+        format!(
+            "{:08x}-{:04x}-4{:03x}-8{:03x}-{tail:012x}",
+            high >> 32,
+            high >> 16 & 0xffff,
+            high & 0xfff,
+            low >> 52
+        )
+    }
+
     /// Sixteen hexadecimal digits.
     pub fn hex(self) -> String {
         format!("{:016x}", self.0)

@@ -1,4 +1,4 @@
-//! A simulated model provider. It speaks the `OpenAI` API over HTTP/1.1 and HTTP/2 on a thread of its own,
+//! A simulated model provider. It speaks `OpenAI` chat and Responses, Anthropic Messages, Gemini and Bedrock over HTTP/1.1 and HTTP/2 on a thread of its own,
 //! answers the same request with the same bytes, counts tokens honestly, and misbehaves on demand: by model
 //! name, by header or by script. `docs/guides/simulated-provider.md` is its manual.
 
@@ -6,22 +6,33 @@
 
 mod answer;
 mod arguments;
-mod chat;
+mod base64;
+mod body;
+mod control;
 mod delivery;
+mod dialect;
 mod directives;
-mod embeddings;
 mod failure;
+mod field;
 mod fingerprint;
 mod handle;
 mod link;
-mod request;
+mod prompt;
+mod record;
+mod reply;
+mod route;
 mod script;
 mod server;
 mod stats;
 mod stream;
+mod talk;
+mod telling;
 mod tokens;
+mod usage;
+mod vector;
 
 pub use directives::{BadDirective, DIRECTIVES, Directives};
+pub use record::Recorded;
 pub use script::BadScript;
 pub use server::{Simulator, StartError};
 pub use stats::Stats;

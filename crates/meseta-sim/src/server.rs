@@ -18,6 +18,7 @@ use tokio::sync::oneshot;
 
 use crate::handle::{House, handle};
 use crate::link::{Link, Socket, see_off};
+use crate::record::Recorded;
 use crate::script::{BadScript, Script};
 use crate::stats::Stats;
 
@@ -56,7 +57,7 @@ impl Simulator {
         let bind = |source| StartError::Bind { address: address.to_owned(), port, source };
         let listener = listen(address, port).map_err(bind)?;
         let address = listener.local_addr().map_err(bind)?;
-        let house = Arc::new(House { script, ..House::default() });
+        let house = Arc::new(House::playing(script));
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(StartError::Thread)?;
         let (stop, stopped) = oneshot::channel();
@@ -88,6 +89,23 @@ impl Simulator {
     /// What `GET /sim/stats` answers, without a connection.
     pub fn stats(&self) -> Stats {
         self.house.counters.read()
+    }
+
+    /// What `GET /sim/requests` answers: the last requests since recording began, the newest one last. The
+    /// first call begins it.
+    pub fn requests(&self) -> Vec<Recorded> {
+        self.house.recorder.read()
+    }
+
+    /// Forgets the recorded requests, and records those to come.
+    pub fn clear_requests(&self) {
+        self.house.recorder.clear();
+    }
+
+    /// Plays another script from the next request on.
+    pub fn set_script(&self, text: &str) -> Result<(), BadScript> {
+        self.house.play(Arc::new(Script::parse(text)?));
+        Ok(())
     }
 
     /// Ends every connection and waits for the thread. A second call does nothing.
@@ -138,9 +156,10 @@ fn run(
 async fn accept(listener: TcpListener, house: Arc<House>) {
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => {
+            Ok((stream, peer)) => {
                 house.counters.connection();
-                tokio::spawn(serve(stream, Arc::clone(&house)));
+                let near = peer.ip().to_canonical().is_loopback();
+                tokio::spawn(serve(stream, near, Arc::clone(&house)));
             }
             // Out of descriptors, most likely: connections that end will give some back.
             Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
@@ -148,7 +167,7 @@ async fn accept(listener: TcpListener, house: Arc<House>) {
     }
 }
 
-async fn serve(stream: TcpStream, house: Arc<House>) {
+async fn serve(stream: TcpStream, near: bool, house: Arc<House>) {
     // A client that has already left is noticed at the first read.
     let _ = stream.set_nodelay(true);
     let link = Arc::new(Link::default());
@@ -158,7 +177,7 @@ async fn serve(stream: TcpStream, house: Arc<House>) {
     builder.http1().auto_date_header(false);
     builder.http2().auto_date_header(false).max_concurrent_streams(4096);
     let service = service_fn(|request| {
-        let answer = handle(request, Arc::clone(&house), Arc::clone(&link));
+        let answer = handle(request, near, Arc::clone(&house), Arc::clone(&link));
         async { Ok::<_, Infallible>(answer.await) }
     });
     see_off(builder.serve_connection(socket, service), &link).await;

@@ -5,7 +5,8 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::answer::FILLER;
-use crate::directives::{Cut, Directives};
+use crate::directives::{Cut, Directives, ErrorKind};
+use crate::failure::Failure;
 use crate::link::Ending;
 
 /// How long a stalled answer keeps its connection.
@@ -22,11 +23,16 @@ pub enum Step {
     End(Ending),
 }
 
-/// A server-sent event, and how many tokens the client gets with it.
+/// A server-sent event or a frame, and how many tokens the client gets with it.
 #[derive(Debug)]
 pub struct Event {
     pub bytes: Bytes,
     pub tokens: u64,
+}
+
+/// A stream in some dialect, which knows how an error ends it where it is.
+pub trait Events: Iterator<Item = Event> + Send {
+    fn fail(&mut self, kind: ErrorKind, failure: &Failure) -> Bytes;
 }
 
 /// A part of a whole answer.
@@ -55,14 +61,14 @@ impl Piece {
 
 /// The course of a streamed answer. Places are counted in tokens; place 0 is right behind the head.
 pub fn streamed(
-    events: impl Iterator<Item = Event> + Send + 'static,
+    events: Box<dyn Events>,
     directives: &Directives,
-    error: Bytes,
+    failure: Failure,
 ) -> impl Iterator<Item = Step> + Send + 'static {
     let troubles = [
         directives.stall.map(|at| (at, Trouble::Stall)),
         directives.cut.map(|(cut, at)| (at, Trouble::Cut(cut))),
-        directives.error.map(|at| (at, Trouble::Error(error))),
+        directives.error.map(|(kind, at)| (at, Trouble::Error(kind, failure))),
     ];
     let trouble = troubles.into_iter().flatten().min_by_key(|(at, _)| *at);
     let pace = directives.pace.unwrap_or_default();
@@ -128,12 +134,12 @@ fn stalled() -> Vec<Step> {
 enum Trouble {
     Stall,
     Cut(Cut),
-    Error(Bytes),
+    Error(ErrorKind, Failure),
 }
 
-struct Streamed<I> {
+struct Streamed {
     /// None once nothing more is to be told.
-    events: Option<I>,
+    events: Option<Box<dyn Events>>,
     /// The first thing to go wrong, and after how many tokens.
     trouble: Option<(u64, Trouble)>,
     pace: Duration,
@@ -142,7 +148,7 @@ struct Streamed<I> {
     planned: Vec<Step>,
 }
 
-impl<I: Iterator<Item = Event>> Iterator for Streamed<I> {
+impl Iterator for Streamed {
     type Item = Step;
 
     fn next(&mut self) -> Option<Step> {
@@ -164,9 +170,9 @@ impl<I: Iterator<Item = Event>> Iterator for Streamed<I> {
     }
 }
 
-impl<I: Iterator<Item = Event>> Streamed<I> {
+impl Streamed {
     fn go_wrong(&mut self, trouble: Trouble) -> Option<Step> {
-        // Nothing is told any more, but for the half of an event.
+        // Nothing is told any more, but for the half of an event and for an error.
         let events = self.events.take();
         match trouble {
             Trouble::Stall => self.planned = stalled(),
@@ -177,8 +183,9 @@ impl<I: Iterator<Item = Event>> Streamed<I> {
                 let next = next.map(|event| Step::Send(event.bytes.slice(..event.bytes.len() / 2)));
                 self.planned = next.into_iter().chain([Step::End(Ending::Fin)]).collect();
             }
-            Trouble::Error(error) => {
-                self.planned = vec![Step::Send(error)];
+            Trouble::Error(kind, failure) => {
+                let error = events.map(|mut events| events.fail(kind, &failure));
+                self.planned = error.into_iter().map(Step::Send).collect();
             }
         }
         self.planned.reverse();
@@ -203,12 +210,29 @@ mod tests {
             .join(" ")
     }
 
-    fn events() -> impl Iterator<Item = Event> + Send {
+    struct Known(std::vec::IntoIter<Event>);
+
+    impl Iterator for Known {
+        type Item = Event;
+
+        fn next(&mut self) -> Option<Event> {
+            self.0.next()
+        }
+    }
+
+    impl Events for Known {
+        fn fail(&mut self, kind: ErrorKind, failure: &Failure) -> Bytes {
+            Bytes::from(format!("{kind:?}:{}", failure.message))
+        }
+    }
+
+    fn events() -> Box<dyn Events> {
         let event = |(text, tokens): (&'static str, u64)| Event {
             bytes: Bytes::from_static(text.as_bytes()),
             tokens,
         };
-        [("role", 0), ("aa", 1), ("bb", 1), ("cc", 1), ("done", 0)].into_iter().map(event)
+        let told = [("role", 0), ("aa", 1), ("bb", 1), ("cc", 1), ("done", 0)].map(event);
+        Box::new(Known(Vec::from(told).into_iter()))
     }
 
     #[test]
@@ -223,11 +247,12 @@ mod tests {
             ("cut=fin@4", "role aa bb cc done"),
             ("stall=1", "role aa stall Fin"),
             ("stall=1;cut=rst", "Reset"),
-            ("error=sse@1", "role aa oops"),
-            ("error=sse", "oops"),
+            ("error=sse@1", "role aa Plain:oops"),
+            ("error=failed", "Failed:oops"),
         ] {
             let directives = Directives::parse(directives).expect("valid");
-            assert_eq!(course(streamed(events(), &directives, Bytes::from_static(b"oops"))), expected);
+            let failure = Failure::request(None, "oops");
+            assert_eq!(course(streamed(events(), &directives, failure)), expected);
         }
     }
 

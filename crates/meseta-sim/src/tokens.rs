@@ -25,13 +25,18 @@ pub fn first(text: &str) -> usize {
     text.len()
 }
 
+/// The tokens of a text, one after the other.
+pub fn all(text: &str) -> impl Iterator<Item = &str> {
+    let mut rest = text;
+    std::iter::from_fn(move || {
+        let (token, behind) = rest.split_at(first(rest));
+        rest = behind;
+        (!token.is_empty()).then_some(token)
+    })
+}
+
 pub fn count(text: &str) -> u64 {
-    let (mut rest, mut count) = (text, 0);
-    while !rest.is_empty() {
-        rest = &rest[first(rest)..];
-        count += 1;
-    }
-    count
+    all(text).map(|_| 1).sum()
 }
 
 /// The first `limit` tokens of a text, and how many they are.

@@ -38,7 +38,9 @@ pub fn apply(body: &[u8], envelope: &Envelope, edits: &Edits<'_>) -> Option<Vec<
         }
     }
     if !insertion.is_empty() {
-        // A request always has its required field, so what follows an insertion is never the closing brace.
+        if body[spans.opening..].trim_ascii_start().starts_with(b"}") {
+            insertion.pop();
+        }
         splices.push((spans.opening..spans.opening, insertion));
     }
     if splices.is_empty() {
@@ -89,6 +91,13 @@ mod tests {
             edited(r#"{"messages":[],"model":null}"#, Some("b"), false).unwrap(),
             r#"{"messages":[],"model":"b"}"#
         );
+    }
+
+    #[test]
+    fn an_insertion_into_an_empty_object_has_no_comma_behind_it() {
+        let envelope = read(b"{ }", Required::MaybeInput).unwrap();
+        let edits = Edits { model: Some("b"), ask_usage: false };
+        assert_eq!(apply(b"{ }", &envelope, &edits).unwrap(), br#"{"model":"b" }"#);
     }
 
     #[test]

@@ -4,12 +4,13 @@
 //! the acted-on values stand, and keeps nothing else. A key that appears twice is refused when it is one we act
 //! on: two readers that pick different ones would be a way around every check that follows.
 
-use std::borrow::Cow;
 use std::fmt;
 use std::ops::Range;
 
 use serde::de::{self, Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
+
+use crate::json::Key;
 
 /// What a client asked for, as far as routing needs to know.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -19,6 +20,10 @@ pub struct Envelope {
     pub stream: bool,
     /// What the client itself said about usage in the stream.
     pub include_usage: bool,
+    /// Responses: whether the answer may be kept. The API's default is that it is.
+    pub store: Option<bool>,
+    /// Responses: the answer that this request continues.
+    pub previous_response_id: Option<String>,
     pub spans: Spans,
 }
 
@@ -64,6 +69,7 @@ pub fn read(body: &[u8], required: Required) -> Result<Envelope, Refusal> {
         return Err(Refusal::Field { path, message: "appears twice".to_owned() });
     }
     match fields.required(required) {
+        None | Some(Kind::Null) if required == Required::MaybeInput => {}
         None | Some(Kind::Null) => {
             return Err(Refusal::Field { path: required.name(), message: "is missing".to_owned() });
         }
@@ -82,28 +88,31 @@ pub fn read(body: &[u8], required: Required) -> Result<Envelope, Refusal> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Required {
     Messages,
+    /// Of embeddings.
     Input,
+    /// Of Responses, where a stored answer or prompt may stand in for it.
+    MaybeInput,
 }
 
 impl Required {
     fn name(self) -> &'static str {
         match self {
             Required::Messages => "messages",
-            Required::Input => "input",
+            Required::Input | Required::MaybeInput => "input",
         }
     }
 
     fn allows(self, kind: Kind) -> bool {
         match self {
             Required::Messages => kind == Kind::Array,
-            Required::Input => matches!(kind, Kind::Array | Kind::String),
+            Required::Input | Required::MaybeInput => matches!(kind, Kind::Array | Kind::String),
         }
     }
 
     fn expectation(self) -> &'static str {
         match self {
             Required::Messages => "an array",
-            Required::Input => "a string or an array",
+            Required::Input | Required::MaybeInput => "a string or an array",
         }
     }
 }
@@ -113,6 +122,8 @@ struct Fields<'a> {
     model: Option<&'a RawValue>,
     stream: Option<&'a RawValue>,
     stream_options: Option<&'a RawValue>,
+    store: Option<&'a RawValue>,
+    previous_response_id: Option<&'a RawValue>,
     messages: Option<Kind>,
     input: Option<Kind>,
     duplicate: Option<&'static str>,
@@ -122,7 +133,7 @@ impl<'a> Fields<'a> {
     fn required(&self, required: Required) -> Option<Kind> {
         match required {
             Required::Messages => self.messages,
-            Required::Input => self.input,
+            Required::Input | Required::MaybeInput => self.input,
         }
     }
 
@@ -137,6 +148,13 @@ impl<'a> Fields<'a> {
         if let Some(raw) = self.stream {
             envelope.stream =
                 decode::<Option<bool>>("stream", raw, "must be true or false")?.unwrap_or(false);
+        }
+        if let Some(raw) = self.store {
+            envelope.store = decode::<Option<bool>>("store", raw, "must be true or false")?;
+        }
+        if let Some(raw) = self.previous_response_id {
+            envelope.previous_response_id =
+                decode::<Option<String>>("previous_response_id", raw, "must be a string")?;
         }
         if let Some(raw) = self.stream_options {
             envelope.spans.stream_options = Some(span(text, raw.get()));
@@ -192,6 +210,11 @@ impl<'de: 'a, 'a> Deserialize<'de> for Fields<'a> {
                         "stream_options" => {
                             fields.stream_options.replace(map.next_value()?).map(|_| "stream_options")
                         }
+                        "store" => fields.store.replace(map.next_value()?).map(|_| "store"),
+                        "previous_response_id" => fields
+                            .previous_response_id
+                            .replace(map.next_value()?)
+                            .map(|_| "previous_response_id"),
                         "messages" => fields.messages.replace(map.next_value()?).map(|_| "messages"),
                         "input" => fields.input.replace(map.next_value()?).map(|_| "input"),
                         _ => {
@@ -205,31 +228,6 @@ impl<'de: 'a, 'a> Deserialize<'de> for Fields<'a> {
             }
         }
         deserializer.deserialize_map(FieldsVisitor)
-    }
-}
-
-/// An object key, decoded, borrowed where it has no escapes.
-struct Key<'a>(Cow<'a, str>);
-
-impl<'de: 'a, 'a> Deserialize<'de> for Key<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct KeyVisitor;
-        impl<'de> Visitor<'de> for KeyVisitor {
-            type Value = Key<'de>;
-
-            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-                formatter.write_str("a key")
-            }
-
-            fn visit_borrowed_str<E: de::Error>(self, text: &'de str) -> Result<Self::Value, E> {
-                Ok(Key(Cow::Borrowed(text)))
-            }
-
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<Self::Value, E> {
-                Ok(Key(Cow::Owned(text.to_owned())))
-            }
-        }
-        deserializer.deserialize_str(KeyVisitor)
     }
 }
 

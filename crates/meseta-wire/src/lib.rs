@@ -5,8 +5,21 @@
 //! survive untouched.
 #![forbid(unsafe_code)]
 
+pub mod chat;
+pub mod conversation;
+pub mod converse;
+pub mod dialect;
 pub mod edit;
+pub mod embeddings;
 pub mod envelope;
-pub mod openai;
+pub mod eventstream;
+pub mod feature;
+pub mod gemini;
+pub mod json;
+pub mod messages;
+pub mod responses;
+pub mod scan;
+pub mod shape;
+pub mod signature;
 pub mod sse;
 pub mod usage;

@@ -1,13 +1,16 @@
-//! Token usage by class, as the OpenAI chat API reports it.
+//! Token usage by class, and how the OpenAI chat API reports it.
 
 use serde::Deserialize;
 
-/// Tokens of one answer. `input` includes `cached` and `output` includes `reasoning`, which is both OpenAI's meaning
-/// and that of the OpenTelemetry GenAI conventions.
+/// Tokens of one answer. `input` includes `cached` (read from the provider's cache) and `cache_write` (written to it);
+/// `output` includes `reasoning`. That is OpenAI's meaning and that of the OpenTelemetry GenAI conventions; dialects that
+/// count otherwise (Anthropic's and Bedrock's input excludes both cache classes, Gemini's output excludes thoughts) are
+/// put right where they are read and put back where they are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
     pub input: u64,
     pub cached: u64,
+    pub cache_write: u64,
     pub output: u64,
     pub reasoning: u64,
 }
@@ -15,31 +18,52 @@ pub struct Usage {
 /// The `usage` object of chat completions and of embeddings (which has no output). Counts that are missing, null, or
 /// not whole numbers count as absent: one odd provider must not hide the other counts.
 #[derive(Debug, Default, Deserialize)]
-pub(crate) struct Reported {
-    #[serde(default)]
+#[serde(default)]
+pub(crate) struct Chat {
     prompt_tokens: Count,
-    #[serde(default)]
     completion_tokens: Count,
-    #[serde(default)]
-    prompt_tokens_details: Option<PromptDetails>,
-    #[serde(default)]
-    completion_tokens_details: Option<CompletionDetails>,
+    prompt_tokens_details: Option<InputDetails>,
+    completion_tokens_details: Option<OutputDetails>,
+}
+
+/// The `usage` object of Responses.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Responses {
+    input_tokens: Count,
+    output_tokens: Count,
+    input_tokens_details: Option<InputDetails>,
+    output_tokens_details: Option<OutputDetails>,
 }
 
 #[derive(Debug, Default, Deserialize)]
-struct PromptDetails {
-    #[serde(default)]
+#[serde(default)]
+struct InputDetails {
     cached_tokens: Count,
+    /// OpenRouter's.
+    cache_write_tokens: Count,
 }
 
 #[derive(Debug, Default, Deserialize)]
-struct CompletionDetails {
-    #[serde(default)]
+#[serde(default)]
+struct OutputDetails {
     reasoning_tokens: Count,
 }
 
+/// The `usage` object of Anthropic Messages, whose input excludes what was read from and written to the cache.
+// Its words, which all end alike.
+#[allow(clippy::struct_field_names)]
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Anthropic {
+    input_tokens: Count,
+    cache_read_input_tokens: Count,
+    cache_creation_input_tokens: Count,
+    output_tokens: Count,
+}
+
 #[derive(Clone, Copy, Debug, Default)]
-struct Count(u64);
+pub(crate) struct Count(pub u64);
 
 impl<'de> Deserialize<'de> for Count {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -49,13 +73,56 @@ impl<'de> Deserialize<'de> for Count {
     }
 }
 
-impl From<Reported> for Usage {
-    fn from(reported: Reported) -> Usage {
+impl Usage {
+    fn of_openai(
+        input: Count,
+        output: Count,
+        input_details: Option<InputDetails>,
+        output_details: Option<OutputDetails>,
+    ) -> Usage {
+        let details = input_details.unwrap_or_default();
         Usage {
-            input: reported.prompt_tokens.0,
-            cached: reported.prompt_tokens_details.unwrap_or_default().cached_tokens.0,
-            output: reported.completion_tokens.0,
-            reasoning: reported.completion_tokens_details.unwrap_or_default().reasoning_tokens.0,
+            input: input.0,
+            cached: details.cached_tokens.0,
+            cache_write: details.cache_write_tokens.0,
+            output: output.0,
+            reasoning: output_details.unwrap_or_default().reasoning_tokens.0,
+        }
+    }
+}
+
+impl From<Chat> for Usage {
+    fn from(reported: Chat) -> Usage {
+        Usage::of_openai(
+            reported.prompt_tokens,
+            reported.completion_tokens,
+            reported.prompt_tokens_details,
+            reported.completion_tokens_details,
+        )
+    }
+}
+
+impl From<Responses> for Usage {
+    fn from(reported: Responses) -> Usage {
+        Usage::of_openai(
+            reported.input_tokens,
+            reported.output_tokens,
+            reported.input_tokens_details,
+            reported.output_tokens_details,
+        )
+    }
+}
+
+impl From<Anthropic> for Usage {
+    fn from(reported: Anthropic) -> Usage {
+        let (cached, cache_write) =
+            (reported.cache_read_input_tokens.0, reported.cache_creation_input_tokens.0);
+        Usage {
+            input: reported.input_tokens.0 + cached + cache_write,
+            cached,
+            cache_write,
+            output: reported.output_tokens.0,
+            reasoning: 0,
         }
     }
 }

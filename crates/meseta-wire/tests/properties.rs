@@ -1,8 +1,9 @@
 //! What must hold for any bytes at all, since anybody may send them.
 
+use meseta_wire::dialect::Dialect;
 use meseta_wire::edit::{self, Edits};
 use meseta_wire::envelope::{self, Envelope, Required};
-use meseta_wire::openai::{self, Event};
+use meseta_wire::scan::{self, Scanner, Seen};
 use meseta_wire::sse;
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
@@ -137,13 +138,17 @@ fn expected(original: &Value, envelope: &Envelope, edits: &Edits<'_>) -> Value {
     expected
 }
 
-/// An event's bytes, data and meaning.
-type Learnt = (Vec<u8>, Vec<u8>, Event);
+/// The dialects that clients speak.
+const CLIENTS: [Dialect; 3] = [Dialect::OpenaiChat, Dialect::OpenaiResponses, Dialect::AnthropicMessages];
+
+/// An event's bytes, data and meaning in each dialect.
+type Learnt = (Vec<u8>, Vec<u8>, [Seen; 3]);
 
 /// Everything that a stream's reader learns from packets of the given sizes, and what is left.
 fn events(stream: &[u8], mut sizes: impl Iterator<Item = usize>) -> (Vec<Learnt>, Vec<u8>) {
     let mut held = Vec::new();
     let mut events = Vec::new();
+    let mut scanners = CLIENTS.map(Scanner::new);
     let mut rest = stream;
     while !rest.is_empty() {
         let (packet, later) = rest.split_at(sizes.next().unwrap_or(rest.len()).clamp(1, rest.len()));
@@ -152,7 +157,7 @@ fn events(stream: &[u8], mut sizes: impl Iterator<Item = usize>) -> (Vec<Learnt>
         while let Some(end) = sse::event_end(&held) {
             let event: Vec<u8> = held.drain(..end).collect();
             let data = sse::event_data(&event).into_owned();
-            let meaning = openai::read_event(&data);
+            let meaning = scanners.each_mut().map(|scanner| scanner.event(&data));
             events.push((event, data, meaning));
         }
     }
@@ -195,7 +200,9 @@ proptest! {
                 Err(refusal) => prop_assert!(!refusal.to_string().is_empty()),
             }
         }
-        let _ = openai::read_answer(&body);
+        for dialect in CLIENTS {
+            let _ = scan::answer(dialect, &body);
+        }
     }
 
     #[test]
@@ -263,8 +270,11 @@ proptest! {
 
     #[test]
     fn any_data_of_an_event_is_read(data in prop_oneof![nearly_json(), stream()]) {
-        let _ = openai::read_event(&data);
         let _ = sse::event_data(&data);
-        let _ = openai::read_answer(&data);
+        let _ = scan::completed_response(&data);
+        for dialect in CLIENTS {
+            let _ = Scanner::new(dialect).event(&data);
+            let _ = scan::answer(dialect, &data);
+        }
     }
 }

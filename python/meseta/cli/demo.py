@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from meseta.cli.terminal import DONE, FAILED, Terminal
+from meseta.config.resolved import Resolved
 from meseta.insight.requests import Request, RequestLog
 from meseta.plane import Plane, Source
 
@@ -47,7 +48,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(given: argparse.Namespace, terminal: Terminal, settings: Settings) -> int:
     """Exit code 0 only when both answers and both rows of the log are right."""
     with tempfile.TemporaryDirectory(prefix="meseta-demo-") as folder:
-        source = Source("the simulated provider alone", lambda: (_snapshot(folder), [], {}))
+        source = Source("the simulated provider alone", lambda: Resolved(_snapshot(folder)))
         with Plane(source, settings=settings) as plane:
             terminal.say(f"Started a plane on {plane.url}, calling the simulated provider.")
             port = plane.listeners[0]["port"]

@@ -6,6 +6,7 @@ import socket
 import ssl
 import sys
 import tempfile
+import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -16,7 +17,7 @@ from meseta.cli.terminal import DONE, FAILED, Terminal
 from meseta.config.environment import gather
 from meseta.config.problems import ConfigError
 from meseta.config.providers import PROVIDERS
-from meseta.config.snapshot import Snapshot, without_file
+from meseta.config.snapshot import Snapshot, usual_url, without_file
 from meseta.errors import NativeMissingError
 from meseta.native import core
 
@@ -45,7 +46,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "file", nargs="?", metavar="FILE", help="the configuration (default: meseta.yaml, ...)"
     )
     parser.add_argument(
-        "--online", action="store_true", help="also connect to every provider, without any request"
+        "--online",
+        action="store_true",
+        help="also fetch credentials, and connect to every provider without any request",
     )
     parser.add_argument("--json", action="store_true", help="print the findings as JSON")
 
@@ -53,7 +56,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(given: argparse.Namespace, terminal: Terminal, settings: Settings) -> int:
     """Exit code 0 when nothing failed; warnings do not count."""
     findings = [_python(), _native()]
-    snapshot, found = _configuration(given.file or usual_file(), settings)
+    snapshot, found = _configuration(given.file or usual_file(), settings, online=given.online)
     findings += found
     findings.append(_certificates())
     if snapshot is not None:
@@ -92,14 +95,16 @@ def _native() -> Finding:
     return Finding("native", "ok", f"meseta._core {build['version']}, {build['profile']} build")
 
 
-def _configuration(file: str | None, settings: Settings) -> tuple[Snapshot | None, list[Finding]]:
+def _configuration(
+    file: str | None, settings: Settings, *, online: bool
+) -> tuple[Snapshot | None, list[Finding]]:
     if file is None:
         environment = gather(Path.cwd())
         found = [
             f"{provider.name} ({variable})"
             for provider in PROVIDERS
             for variable in provider.variables
-            if environment.get(variable, "").strip()
+            if environment.get(variable, "").strip() and usual_url(provider, environment)
         ]
         listed = ", ".join(found) if found else "none; the simulated provider still answers"
         folder = Path.cwd() / (settings.home or ".meseta")
@@ -112,7 +117,7 @@ def _configuration(file: str | None, settings: Settings) -> tuple[Snapshot | Non
     from meseta.config.resolve import resolve_file
 
     try:
-        resolved = resolve_file(file, home=settings.home)
+        resolved = resolve_file(file, home=settings.home, online=online)
     except ConfigError as error:
         count = len(error.errors)
         keys = [problem for problem in error.errors if problem.code == "config.unresolved_secret"]
@@ -134,10 +139,13 @@ def _configuration(file: str | None, settings: Settings) -> tuple[Snapshot | Non
         Finding("configuration", "warn", f"Line {warning.line}: {warning.message}", warning.hint)
         for warning in resolved.warnings
     ]
-    with_key = sum(target["auth"]["type"] == "header" for target in resolved.snapshot["targets"])
+    with_key = sum(target["auth"]["type"] in {"header", "sigv4"} for target in resolved.snapshot["targets"])
     findings.append(
         Finding("keys", "ok", f"{with_key} of {len(resolved.snapshot['targets'])} targets have a key.")
     )
+    for held in resolved.leases:
+        until = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(held.expires))
+        findings.append(Finding("credentials", "ok", f"Those of {held.targets[0]} last until {until}."))
     return resolved.snapshot, findings
 
 

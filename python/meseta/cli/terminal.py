@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -46,6 +46,13 @@ class Terminal:
         """Talk, if MESETA_LOG lets this level through."""
         if _LEVELS[level] >= _LEVELS[self.level]:
             print(text, file=sys.stderr, flush=True)
+
+    def report(self, text: str, level: Literal["info", "warn"]) -> None:
+        """Say or warn, as `level` wants it."""
+        if level == "warn":
+            self.warn(text)
+        else:
+            self.say(text)
 
     def warn(self, text: str) -> None:
         """Something that is not in the way but should be known."""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import queue
 import signal
 import threading
+import time
 from typing import TYPE_CHECKING, Literal
 
 from meseta.cli.files import usual_file
@@ -21,6 +23,9 @@ if TYPE_CHECKING:
     from meseta.settings import Settings
 
 Event = Literal["stop", "reload", "stopped", "late"]
+
+RETRY_SECONDS = 10.0
+"""After a reload that failed for nothing but a credential: how long until the next attempt."""
 
 HALT_SECONDS = 2.0
 """After a second signal: how long the plane may take to write its log before the process ends regardless."""
@@ -69,7 +74,7 @@ def run(given: argparse.Namespace, terminal: Terminal, settings: Settings) -> in
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: events.put("stop"))
     signal.signal(signal.SIGHUP, lambda *_: events.put("reload"))
-    plane = Plane(source, settings=settings)
+    plane = Plane(source, settings=settings, report=terminal.report)
     terminal.problems(plane.warnings)
     _announce(plane, terminal, as_json=given.json)
     _serve(plane, events, terminal, watching=not given.no_watch)
@@ -79,33 +84,42 @@ def run(given: argparse.Namespace, terminal: Terminal, settings: Settings) -> in
 def _serve(plane: Plane, events: queue.SimpleQueue[Event], terminal: Terminal, *, watching: bool) -> None:
     """Until a stop is asked for."""
     watch = Watch(plane.files if watching else {})
+    again = math.inf
     while True:
         try:
-            event = events.get(timeout=INTERVAL_SECONDS if watching else None)
+            event = events.get(timeout=INTERVAL_SECONDS if watching or again < math.inf else None)
         except queue.Empty:
-            if not watch.changed():
+            if not watch.changed() and time.monotonic() < again:
                 continue
             event = "reload"
         if event == "stop":
             return
         # After a failure the last look counts: the same mistake is not read again every second.
-        if _reload(plane, terminal) and watching:
+        outcome = _reload(plane, terminal)
+        again = time.monotonic() + RETRY_SECONDS if outcome == "later" else math.inf
+        if outcome == "done" and watching:
             watch.follow(plane.files)
 
 
-def _reload(plane: Plane, terminal: Terminal) -> bool:
-    """Put the new configuration in force and return True, or say why the old one stays."""
+def _reload(plane: Plane, terminal: Terminal) -> Literal["done", "refused", "later"]:
+    """Put the new configuration in force, or say why the old one stays; `later` is worth another attempt."""
     from meseta.cli.main import explain_error
+    from meseta.config.problems import ConfigError
 
     try:
         warnings = plane.reload()
     except Exception as error:
         explain_error(error, terminal)
+        if isinstance(error, ConfigError) and all(
+            problem.code == "config.credential_unavailable" for problem in error.errors
+        ):
+            terminal.warn(f"The configuration in force stays. Next attempt in {RETRY_SECONDS:.0f} s.")
+            return "later"
         terminal.warn("Nothing was changed; the configuration in force stays.")
-        return False
+        return "refused"
     terminal.problems(warnings)
     terminal.say(f"Reloaded {plane.source}: snapshot {plane.stats()['snapshot']}.")
-    return True
+    return "done"
 
 
 def _drain(plane: Plane, events: queue.SimpleQueue[Event], terminal: Terminal, limit: float) -> int:

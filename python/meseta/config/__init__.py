@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from meseta.config.load import Loaded, load_bytes, load_file
     from meseta.config.problems import CODES, Code, ConfigError, Problem
-    from meseta.config.resolve import Resolved, resolve_file, resolve_loaded
+    from meseta.config.resolve import resolve_file, resolve_loaded
+    from meseta.config.resolved import Resolved
     from meseta.config.schema import json_schema
     from meseta.config.snapshot import Snapshot, redact
 
@@ -36,7 +37,7 @@ _HOMES = {
     "ConfigError": "problems",
     "Loaded": "load",
     "Problem": "problems",
-    "Resolved": "resolve",
+    "Resolved": "resolved",
     "Snapshot": "snapshot",
     "json_schema": "schema",
     "load_bytes": "load",

@@ -1,41 +1,63 @@
-"""Resolve one file for another process: `python -m meseta.config`, the answer as JSON on standard output.
+"""Resolve a file or fetch credentials for another process: `python -m meseta.config`.
 
-The answer holds secrets in clear text, so it goes to a pipe and never to a terminal. `meseta config show` is
-for people.
+The answer is JSON on standard output. It holds secrets in clear text, so it goes to a pipe and never to a
+terminal. `meseta config show` is for people.
 """
 
 from __future__ import annotations
 
 import json
 import sys
+from typing import Any
 
-from meseta.config.problems import ConfigError
-from meseta.config.resolve import resolve_file
+from meseta.config.credentials import CredentialError, fetch_all, request_as_dict, request_from_dict
 
 
 def main() -> int:
-    """Read `{"file", "home", "port"}` from standard input and answer `{"snapshot", "problems", "files"}`."""
+    """Answer what standard input asks for: `{"file", "home", "port", "online"}` or `{"fetch"}`."""
     if sys.stdout.isatty():
         print("This is for meseta itself; use `meseta config show`.", file=sys.stderr)
         return 6
     wish = json.load(sys.stdin)
-    answer: dict[str, object]
-    try:
-        resolved = resolve_file(wish["file"], home=wish["home"], port=wish["port"])
-    except ConfigError as error:
-        answer = {
-            "snapshot": None,
-            "problems": [problem.as_dict() for problem in error.problems],
-            "files": {},
-        }
-    else:
-        answer = {
-            "snapshot": resolved.snapshot,
-            "problems": [problem.as_dict() for problem in resolved.warnings],
-            "files": resolved.files,
-        }
+    answer = _fetch(wish["fetch"]) if "fetch" in wish else _resolve(wish)
     json.dump(answer, sys.stdout, ensure_ascii=True, separators=(",", ":"))
     return 0
+
+
+def _resolve(wish: dict[str, Any]) -> dict[str, Any]:
+    from meseta.config.problems import ConfigError
+    from meseta.config.resolve import resolve_file
+
+    try:
+        resolved = resolve_file(wish["file"], home=wish["home"], port=wish["port"], online=wish["online"])
+    except ConfigError as error:
+        problems = [problem.as_dict() for problem in error.problems]
+        return {"snapshot": None, "problems": problems, "files": {}, "leases": []}
+    return {
+        "snapshot": resolved.snapshot,
+        "problems": [problem.as_dict() for problem in resolved.warnings],
+        "files": resolved.files,
+        "leases": [
+            {
+                "request": request_as_dict(held.request),
+                "targets": held.targets,
+                "obtained": held.obtained,
+                "expires": held.expires,
+            }
+            for held in resolved.leases
+        ],
+    }
+
+
+def _fetch(requests: list[dict[str, Any]]) -> dict[str, Any]:
+    return {
+        "credentials": [
+            {"error": str(outcome), "hint": outcome.hint, "missing": outcome.missing}
+            if isinstance(outcome, CredentialError)
+            else {"auth": outcome.auth, "expires": outcome.expires}
+            for outcome in fetch_all([request_from_dict(request) for request in requests])
+        ]
+    }
 
 
 if __name__ == "__main__":

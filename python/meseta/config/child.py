@@ -1,7 +1,7 @@
-"""Resolve a file in a short-lived child process, so that this one never loads pydantic and ruamel.yaml.
+"""Resolve a file, or fetch credentials, in a short-lived child process, which takes its libraries with it.
 
-Both together hold about 15 MiB for as long as the process lives. Secrets come back through a pipe; they never
-stand in an argument, a variable or a file.
+pydantic and ruamel.yaml alone hold about 15 MiB for as long as a process lives. Secrets travel through pipes;
+they never stand in an argument, a variable or a file.
 """
 
 from __future__ import annotations
@@ -9,51 +9,78 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from meseta.config.credentials import Credential, CredentialError, Lease, request_as_dict, request_from_dict
 from meseta.config.problems import ConfigError, Problem
+from meseta.config.resolved import Resolved
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
-    from meseta.config.snapshot import Snapshot
-    from meseta.watch import Mark
+    from meseta.config.credentials import Request
 
 LONGEST_SECONDS = 120
 """A child that takes longer is stuck, for instance on a key file that is a pipe nobody writes to."""
 
 
-@dataclass(frozen=True)
-class Answer:
-    """What the child found; the same fields as `resolve.Resolved`."""
-
-    snapshot: Snapshot = field(repr=False)
-    warnings: list[Problem]
-    files: dict[str, Mark]
-
-
-def resolve_in_child(path: str | Path, *, home: str | None = None, port: int | None = None) -> Answer:
+def resolve_in_child(
+    path: str | Path, *, home: str | None = None, port: int | None = None, online: bool = False
+) -> Resolved:
     """Like `resolve_file` with this process's environment; raise ConfigError with every mistake."""
-    # -P: a module in the working directory must not be taken for one of ours.
-    command = [sys.executable, "-P", "-m", "meseta.config"]
-    wish = json.dumps({"file": str(path), "home": home, "port": port})
     try:
-        done = subprocess.run(
-            command, input=wish, capture_output=True, text=True, timeout=LONGEST_SECONDS, check=False
-        )
-    except subprocess.TimeoutExpired:
-        raise _broken(path, f"it took longer than {LONGEST_SECONDS} seconds") from None
-    if done.returncode != 0:
-        last = done.stderr.strip().splitlines()[-1:] or [f"exit code {done.returncode}"]
-        raise _broken(path, last[0])
-    answer = json.loads(done.stdout)
+        answer = _ask({"file": str(path), "home": home, "port": port, "online": online})
+    except _ChildError as error:
+        message = f"The file could not be resolved: {error}."
+        raise ConfigError([Problem("config.not_found", message, str(path))]) from None
     problems = [Problem(**problem) for problem in answer["problems"]]
     if answer["snapshot"] is None:
         raise ConfigError(problems)
     files = {file: None if look is None else tuple(look) for file, look in answer["files"].items()}
-    return Answer(answer["snapshot"], problems, files)
+    leases = [
+        Lease(request_from_dict(held["request"]), tuple(held["targets"]), held["obtained"], held["expires"])
+        for held in answer["leases"]
+    ]
+    return Resolved(answer["snapshot"], problems, files, leases)
 
 
-def _broken(path: str | Path, reason: str) -> ConfigError:
-    return ConfigError([Problem("config.not_found", f"The file could not be resolved: {reason}.", str(path))])
+def fetch_in_child(requests: Sequence[Request]) -> list[Credential | CredentialError]:
+    """Like `credentials.fetch_all`, in a process that ends afterwards."""
+    try:
+        answer = _ask({"fetch": [request_as_dict(request) for request in requests]})
+    except _ChildError as error:
+        return [CredentialError(f"It could not be fetched: {error}.") for _ in requests]
+    return [
+        Credential(outcome["auth"], outcome["expires"])
+        if "auth" in outcome
+        else CredentialError(outcome["error"], outcome["hint"], missing=outcome["missing"])
+        for outcome in answer["credentials"]
+    ]
+
+
+class _ChildError(Exception):
+    """The child did not answer; `str()` says why, as part of a sentence."""
+
+
+def _ask(wish: dict[str, Any]) -> dict[str, Any]:
+    # -P: a module in the working directory must not be taken for one of ours.
+    command = [sys.executable, "-P", "-m", "meseta.config"]
+    try:
+        done = subprocess.run(
+            command,
+            input=json.dumps(wish),
+            capture_output=True,
+            text=True,
+            timeout=LONGEST_SECONDS,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise _ChildError(f"it took longer than {LONGEST_SECONDS} seconds") from None
+    except OSError as error:
+        raise _ChildError(f"no process could be started ({error.strerror})") from None
+    if done.returncode != 0:
+        last = done.stderr.strip().splitlines()[-1:] or [f"exit code {done.returncode}"]
+        raise _ChildError(last[0])
+    answer: dict[str, Any] = json.loads(done.stdout)
+    return answer

@@ -22,6 +22,15 @@ class Endpoint:
     """What follows the question mark; usually empty."""
 
 
+def host_and_path(url: str) -> tuple[str, str]:
+    """Return both in their raw form; empty texts for what is no address, which is said elsewhere."""
+    try:
+        parts = urlsplit(url)
+        return parts.hostname or "", parts.path
+    except ValueError:
+        return "", ""
+
+
 def read_base_url(text: str, usual_path: str) -> Endpoint:
     """Check a `base_url`; one without a path gets `usual_path`.
 

@@ -26,7 +26,17 @@ OURS = frozenset(
 )
 """Headers that belong to a connection, not to a request; the data plane sets them itself."""
 
-CREDENTIALS = frozenset({"authorization", "api-key", "x-api-key", "x-meseta-key", "cookie"})
+CREDENTIALS = frozenset(
+    {
+        "authorization",
+        "api-key",
+        "x-api-key",
+        "x-goog-api-key",
+        "x-amz-security-token",
+        "x-meseta-key",
+        "cookie",
+    }
+)
 """Headers that say who a client is; they never travel on by name."""
 
 

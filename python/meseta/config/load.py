@@ -168,7 +168,7 @@ def _check(loaded: Loaded, tree: dict[str, Any], kind: type[File] | type[PlanoFi
         loaded.problems += _not_served(loaded.document, tree)
 
 
-STANDS_ALONE = {"timeouts", "forward_headers", "http_version", "ask_stream_usage"}
+STANDS_ALONE = {"timeouts", "forward_headers", "http_version", "ask_stream_usage", "max_output_tokens"}
 """Keys of a provider on which nothing else depends: a mistake in one hides no other mistake of its entry."""
 
 
@@ -287,8 +287,9 @@ def _sentence(path: KeyPath, detail: ErrorDetails) -> str:
     if kind in _TYPES:
         return f"{subject} must be {_TYPES[kind]}{_shown(path, value)}."
     if kind == "literal_error":
-        other = " or a mapping" if path[-1:] in {("auth",), ("store",)} else ""
-        return f"{subject} must be {context['expected']}{other}{_shown(path, value)}."
+        expected = context["expected"].replace("False", "false")
+        other = " or a mapping" if path[-1:] in {("auth",), ("store",), ("responses",)} else ""
+        return f"{subject} must be {expected}{other}{_shown(path, value)}."
     if kind == "value_error":
         return f"{subject}: {context['error']}"
     if kind == "too_short":
@@ -304,7 +305,7 @@ def _measure(path: KeyPath) -> str:
     names = {str(part) for part in path}
     if names & {"timeouts", "timeout", "keep"}:
         return "duration"
-    return "size" if names & {"body", "head", "max_size"} else "number"
+    return "size" if names & {"body", "head", "max_size", "max_response_size"} else "number"
 
 
 def _bound(bound: object, measure: str) -> str:
@@ -322,10 +323,12 @@ def _last_name(path: KeyPath) -> str:
     return names[-1] if isinstance(path[-1], str) else f"{names[-1]}[{path[-1]}]"
 
 
+SECRET_PLACES = {"access_key", "keys", "auth", "headers", "aws", "google"}
+"""Keys whose values are never shown in a message."""
+
+
 def _shown(path: KeyPath, value: object) -> str:
-    if {"access_key", "keys", "auth", "headers"} & set(path) or not isinstance(
-        value, (str, int, float, bool)
-    ):
+    if SECRET_PLACES & set(path) or not isinstance(value, (str, int, float, bool)):
         return ""
     text = repr(value)
     return f", not {text}" if len(text) <= 40 else ""

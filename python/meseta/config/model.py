@@ -20,6 +20,7 @@ from pydantic import (
     WithJsonSchema,
 )
 
+from meseta.config.dialects import Dialect
 from meseta.config.secrets import MASK, SecretReference
 from meseta.config.units import DURATION_PATTERN, SIZE_PATTERN, parse_duration_ms, parse_size_bytes
 
@@ -113,7 +114,9 @@ class PlanoProvider(Strict):
     http_host: str | None = None
     """Value of the `host` header, when it differs from the host of `base_url`."""
     provider_interface: str | None = None
-    """The API that an unknown provider speaks: `openai`. Not for providers that Meseta knows."""
+    """The known provider whose API an unknown one speaks, such as `openai` or `anthropic`.
+
+    It lends its dialects, paths, header of the key and quirks. Not for providers that Meseta knows."""
     headers: dict[str, str] = Field(default_factory=dict)
     """Extra headers for every call to this provider.
 
@@ -130,9 +133,66 @@ class PlanoProviderEntry(PlanoProvider):
     """Known, not served yet: a warning, and no effect."""
 
 
+class Aws(Strict):
+    """Region and credentials of Amazon Bedrock.
+
+    Without a key, profile or role here, and without `access_key`, the credentials are those that the AWS SDKs
+    find by default. All but keys that stand here need `pip install 'meseta[aws]'`. They are renewed before
+    they expire.
+    """
+
+    region: str | None = None
+    """The AWS region, such as `us-west-2`.
+
+    Default: AWS_REGION or AWS_DEFAULT_REGION, or the one in `base_url`."""
+    profile: str | None = None
+    """Name of a profile of the AWS configuration files."""
+    access_key_id: SecretText | None = None
+    """Access key id, `$NAME` or `file:/path`; together with `secret_access_key`."""
+    secret_access_key: SecretText | None = None
+    """Secret access key, `$NAME` or `file:/path`."""
+    session_token: SecretText | None = None
+    """Session token of temporary keys, `$NAME` or `file:/path`."""
+    role_arn: str | None = None
+    """Role to assume with the web identity, the keys, the profile or the default credentials."""
+    web_identity_token_file: str | None = None
+    """Path of an OpenID Connect token that proves who asks for the role.
+
+    Relative to the folder of this file."""
+    session_name: str = "meseta"
+    """Name of the role's session, which AWS CloudTrail shows. Default `meseta`."""
+
+
+class Google(Strict):
+    """Project, location and credentials of Vertex AI.
+
+    They need `pip install 'meseta[google]'`; tokens are renewed before they expire.
+    """
+
+    project: str | None = None
+    """Id of the project. Default: that of the service account, or GOOGLE_CLOUD_PROJECT."""
+    location: str = "global"
+    """Location such as `europe-west4`, or `global`, `us` or `eu`. Default `global`."""
+    credentials: SecretText | None = None
+    """`file:/path` of the JSON of a service account. Default: Application Default Credentials."""
+
+
 class Provider(PlanoProvider):
     """One model, or with `provider/*` every model, of one provider."""
 
+    dialects: Annotated[list[Dialect], Field(min_length=1)] | None = None
+    """What the provider speaks, in order of preference.
+
+    A client API of the list passes as it is; any other one is translated to the first. Default: what the
+    table of providers says; a server that is compatible with OpenAI speaks `openai_chat`."""
+    api_version: str | None = None
+    """Of `azure_openai`: ask in the way before the v1 API, with this dated version, such as `2024-10-21`."""
+    max_output_tokens: Annotated[int, Field(ge=1, le=10_000_000)] = 8_192
+    """Limit of the answer where the provider demands one and the client gave none. Default 8192."""
+    aws: Aws | None = None
+    """Of `amazon_bedrock`: region and credentials, unless `access_key` holds a Bedrock API key."""
+    google: Google | None = None
+    """Of `vertex_ai`: project, location and credentials."""
     timeouts: Timeouts = Field(default_factory=Timeouts)
     """Time limits of calls to this provider."""
     http_version: Literal["auto", "http1", "http2"] = "auto"
@@ -252,6 +312,27 @@ StoreOrOff = Annotated[
 ]
 
 
+class Responses(Strict):
+    """The store of the Responses API: `previous_response_id`, GET and DELETE, whichever provider answered."""
+
+    keep: Annotated[Duration, Field(ge=3_600_000)] = 2_592_000_000
+    """How long responses are kept, at least `1h`, in whole hours rounded up. Default `30d`."""
+    max_size: Annotated[Size, Field(ge=1_048_576)] = 1_073_741_824
+    """Largest size of the store, at least `1MiB`; the oldest responses go first. Default `1GiB`."""
+    max_response_size: Annotated[Size, Field(ge=1_024)] = 8_388_608
+    """Largest single response with its input, at least `1KiB`; a larger one is not kept. Default `8MiB`."""
+
+
+def _responses_kind(value: object) -> str:
+    return "off" if isinstance(value, (str, bool)) else "settings"
+
+
+ResponsesOrOff = Annotated[
+    Annotated[Literal["off", False], Tag("off")] | Annotated[Responses, Tag("settings")],
+    Discriminator(_responses_kind),
+]
+
+
 class File(Strict):
     """A Meseta configuration, `version: 1`."""
 
@@ -267,6 +348,10 @@ class File(Strict):
     """Other names for models. Default: none."""
     store: StoreOrOff = Field(default_factory=Store)
     """The log of requests, or `off` for none."""
+    responses: ResponsesOrOff | None = None
+    """The store of the Responses API, beside the log, or `off` for none.
+
+    Without this key responses are kept with the defaults, unless `store` is `off`."""
 
 
 class PlanoListener(Strict):

@@ -94,6 +94,18 @@ CODES = (
         "the path.",
     ),
     Code(
+        "config.missing_extra",
+        "A provider's credentials are fetched with a library that is not installed, because few need it.",
+        "Run the `pip install` that the message names, in the environment that Meseta runs in.",
+    ),
+    Code(
+        "config.credential_unavailable",
+        "AWS or Google gave no credential, or the profile, token or service account that it comes from is "
+        "not usable.",
+        "Read the reason in the message. `meseta doctor --online` tries it without serving; what is in force "
+        "stays in force meanwhile.",
+    ),
+    Code(
         "config.literal_secret",
         "A secret is written in clear text in the file.",
         "Put it in an environment variable and write `$NAME`, or in a file and write `file:/path`.",
@@ -103,7 +115,7 @@ CODES = (
         "A value looks like a reference to the environment but stands in a key where nothing is "
         "expanded, so it "
         "is used as it is.",
-        "References work in `access_key` and `auth.keys` only. Write the value itself.",
+        "References work in `access_key`, `auth.keys` and the keys of `aws` only. Write the value itself.",
     ),
     Code(
         "config.ambiguous_name",

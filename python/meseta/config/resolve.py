@@ -1,11 +1,11 @@
 """From what people wrote to the snapshot: complete, explicit, with every reference fetched.
 
-Nothing here opens a socket. Every mistake of the whole file comes out of one run, in file order.
+Nothing here opens a socket, unless `online` asks for the credentials that must be fetched. Every mistake of
+the whole file comes out of one run, in file order.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,30 +13,20 @@ from meseta.config import snapshot
 from meseta.config.environment import gather
 from meseta.config.listeners import ListenerBuilder
 from meseta.config.load import Loaded, load_file
-from meseta.config.model import File, PlanoFile, PlanoTrafficListeners
+from meseta.config.model import File, PlanoFile, PlanoTrafficListeners, Responses
 from meseta.config.naming import Naming
 from meseta.config.problems import ConfigError, Problem
-from meseta.config.providers import SIMULATOR
+from meseta.config.providers import BY_NAME, SIMULATOR
+from meseta.config.resolved import Resolved
 from meseta.config.targets import Entry, TargetBuilder
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from meseta.config.access import Fetches
+    from meseta.config.credentials import Lease
     from meseta.config.document import Path as KeyPath
     from meseta.config.model import PlanoProvider
-    from meseta.watch import Mark
-
-
-@dataclass(frozen=True)
-class Resolved:
-    """A configuration that can be served."""
-
-    snapshot: snapshot.Snapshot = field(repr=False)
-    """The document for the data plane. It holds secrets in clear text: show `redact(snapshot)` instead."""
-    warnings: list[Problem]
-    """What is odd about the file but does not stop it."""
-    files: dict[str, Mark] = field(default_factory=dict)
-    """Every file that it was read from and how it looked before: a change is a reason to read again."""
 
 
 def resolve_file(
@@ -46,15 +36,22 @@ def resolve_file(
     home: str | None = None,
     simulator_url: str = snapshot.SIMULATOR_URL,
     port: int | None = None,
+    online: bool = False,
 ) -> Resolved:
     """Read and resolve the file at `path`; raise ConfigError with every mistake in it.
 
     `environment` (default: this process's) is supplemented by the `.env` beside the file. `home` is
     MESETA_HOME.
-    `port` replaces the port of the first listener.
+    `port` replaces the port of the first listener. Without `online`, a credential that must be fetched over
+    the network is `***` in the snapshot, which can then be looked at but not served.
     """
     return resolve_loaded(
-        load_file(path), environment=environment, home=home, simulator_url=simulator_url, port=port
+        load_file(path),
+        environment=environment,
+        home=home,
+        simulator_url=simulator_url,
+        port=port,
+        online=online,
     )
 
 
@@ -65,19 +62,24 @@ def resolve_loaded(
     home: str | None = None,
     simulator_url: str = snapshot.SIMULATOR_URL,
     port: int | None = None,
+    online: bool = False,
 ) -> Resolved:
     """Resolve a configuration that was read; raise ConfigError with every mistake, those of form included."""
     problems = list(loaded.problems)
     document: snapshot.Snapshot | None = None
+    leases: list[Lease] = []
     if loaded.config is not None:
         loaded.reads(loaded.folder / ".env")
         run = _Run(loaded, gather(loaded.folder, environment), home, simulator_url)
         document = run.document(loaded.config, port)
         problems += run.problems
+        if run.fetches is not None and not any(problem.severity == "error" for problem in problems):
+            leases = run.fetches.fill(document["targets"], online=online)
+            problems += run.fetches.problems
     problems.sort(key=lambda problem: (problem.line, problem.column))
     if document is None or any(problem.severity == "error" for problem in problems):
         raise ConfigError(problems)
-    return Resolved(document, problems, loaded.files)
+    return Resolved(document, problems, loaded.files, leases)
 
 
 class _Run:
@@ -91,6 +93,7 @@ class _Run:
         self.home = home
         self.simulator_url = simulator_url
         self.problems: list[Problem] = []
+        self.fetches: Fetches | None = None
 
     def document(self, config: File | PlanoFile, port: int | None) -> snapshot.Snapshot:
         listeners = self._listeners(config)
@@ -114,6 +117,7 @@ class _Run:
             "default": naming.default,
             "catalog": naming.catalog,
             "log": self._log(config),
+            "responses": self._responses(config),
         }
 
     def _listeners(self, config: File | PlanoFile) -> list[snapshot.Listener]:
@@ -150,6 +154,7 @@ class _Run:
         total_ms = _plano_timeout(config)
         built = [builder.build(entry, (section, number), total_ms) for number, entry in enumerate(providers)]
         self.problems += builder.problems
+        self.fetches = builder.access.fetches
         entries = [entry for entry in built if entry is not None]
         simulated = [entry for entry in entries if entry.target["base_url"] == self.simulator_url]
         if simulated and not any(
@@ -181,23 +186,46 @@ class _Run:
         return "model_providers", config.model_providers
 
     def _log(self, config: File | PlanoFile) -> dict[str, object] | None:
-        home = self.home or ".meseta"
-        start = Path.cwd() if self.home else self.loaded.folder
-        if isinstance(config, PlanoFile):
-            return snapshot.log(start / home)
-        if isinstance(config.store, str):
+        if isinstance(config, File) and isinstance(config.store, str):
             return None
+        folder = self._folder(config)
+        if isinstance(config, PlanoFile) or isinstance(config.store, str):
+            return snapshot.log(folder)
         store = config.store
-        folder = self.loaded.folder / store.path if store.path else start / home
         if "\0" in str(folder):
             message = "`path` must be the path of a directory."
             self.problems.append(self.loaded.problem("config.invalid_value", ("store", "path"), message))
-        return snapshot.log(folder, keep_hours=-(-store.keep // 3_600_000), max_bytes=store.max_size)
+        return snapshot.log(folder, keep_hours=_hours(store.keep), max_bytes=store.max_size)
+
+    def _responses(self, config: File | PlanoFile) -> dict[str, object] | None:
+        wish = config.responses if isinstance(config, File) else Responses()
+        if wish is None and isinstance(config, File):
+            # Who keeps no log does not expect whole conversations to be kept.
+            wish = "off" if config.store == "off" else Responses()
+        if not isinstance(wish, Responses):
+            return None
+        return snapshot.responses(
+            self._folder(config),
+            keep_hours=_hours(wish.keep),
+            max_bytes=wish.max_size,
+            max_response_bytes=wish.max_response_size,
+        )
+
+    def _folder(self, config: File | PlanoFile) -> Path:
+        """Return the directory of everything that is kept."""
+        if isinstance(config, File) and not isinstance(config.store, str) and config.store.path:
+            return self.loaded.folder / config.store.path
+        return (Path.cwd() if self.home else self.loaded.folder) / (self.home or ".meseta")
+
+
+def _hours(milliseconds: int) -> int:
+    """Return whole hours, rounded up."""
+    return -(-milliseconds // 3_600_000)
 
 
 def _simulator(like: Entry) -> Entry:
     """Return the wildcard for the simulator, which is there whenever the file names the simulator at all."""
-    target = snapshot.target(f"{SIMULATOR}/*", SIMULATOR, "*", like.target["base_url"])
+    target = snapshot.target(f"{SIMULATOR}/*", SIMULATOR, "*", like.target["base_url"], BY_NAME[SIMULATOR])
     return Entry(target, like.path, target["name"], named=False, default=False)
 
 

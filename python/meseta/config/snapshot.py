@@ -9,21 +9,37 @@ from __future__ import annotations
 import copy
 from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
-from meseta.config.providers import PROVIDERS, SIMULATOR, Provider
+from meseta.config.dialects import MESSAGES, paths
+from meseta.config.providers import (
+    ANTHROPIC_VERSION,
+    AWS_REGIONS,
+    BEDROCK,
+    BY_NAME,
+    PROVIDERS,
+    SIMULATOR,
+    Provider,
+    bedrock_url,
+    is_region,
+)
 from meseta.config.secrets import MASK
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-FORMAT = 1
+    from meseta.config.dialects import Dialect
+
+FORMAT = 2
 SIMULATOR_URL = "http://127.0.0.1:0/v1"
 """Stands for the address of the simulator that is assigned when the plane starts."""
 
 SIMULATOR_HEADERS = ["x-sim", "x-sim-*"]
 """What the simulator reads: its directives, and room for more of them."""
 LOG_NAME = "log.db"
+RESPONSES_NAME = "responses.db"
 DEFAULT_PORT = 12000
+MAX_OUTPUT_TOKENS = 8_192
+"""Sent where a dialect demands a limit and the client gave none."""
 
 Auth = dict[str, Any]
 
@@ -47,14 +63,18 @@ class Target(TypedDict):
     name: str
     provider: str
     model: str
-    dialect: Literal["openai_chat"]
+    dialects: list[Dialect]
     base_url: str
+    paths: dict[str, str]
     query: str
     auth: Auth
     headers: dict[str, str]
+    default_headers: dict[str, str]
     forward_headers: list[str]
     http_version: str
     ask_stream_usage: bool
+    max_output_tokens: int
+    quirks: dict[str, Any]
     timeouts: dict[str, int]
 
 
@@ -69,6 +89,7 @@ class Snapshot(TypedDict):
     default: str | None
     catalog: list[dict[str, str]]
     log: dict[str, Any] | None
+    responses: dict[str, Any] | None
 
 
 TARGET_TIMEOUTS = {"connect_ms": 5_000, "first_token_ms": 300_000, "idle_ms": 120_000, "total_ms": 1_800_000}
@@ -96,20 +117,36 @@ def listener(name: str, address: str = "127.0.0.1", port: int = DEFAULT_PORT) ->
     }
 
 
-def target(name: str, provider: str, model: str, base_url: str) -> Target:
-    """Return a target without a credential and with every limit at its default."""
+def target(
+    name: str,
+    provider: str,
+    model: str,
+    base_url: str,
+    speaks: Provider,
+    dialects: Sequence[Dialect] | None = None,
+) -> Target:
+    """Return a target without a credential and with every limit at its default.
+
+    `speaks` is the row that says how it is asked, which for an unknown `provider` is that of another one;
+    `dialects` replaces those of the row.
+    """
+    chosen = list(dialects or speaks.dialects)
     return {
         "name": name,
         "provider": provider,
         "model": model,
-        "dialect": "openai_chat",
+        "dialects": chosen,
         "base_url": base_url,
+        "paths": paths(chosen, speaks.offers),
         "query": "",
         "auth": {"type": "none"},
         "headers": {},
+        "default_headers": dict(ANTHROPIC_VERSION) if MESSAGES in chosen else {},
         "forward_headers": list(SIMULATOR_HEADERS) if provider == SIMULATOR else [],
         "http_version": "auto",
         "ask_stream_usage": True,
+        "max_output_tokens": MAX_OUTPUT_TOKENS,
+        "quirks": speaks.quirks.as_dict(),
         "timeouts": dict(TARGET_TIMEOUTS),
     }
 
@@ -125,9 +162,25 @@ def log(folder: Path, *, keep_hours: int = 168, max_bytes: int = 2_147_483_648) 
     }
 
 
-def header_auth(provider: Provider | None, key: str) -> Auth:
-    """Return the credential `key` as the provider wants it; a bearer token for an unknown one."""
-    name, value = provider.credential(key) if provider else ("authorization", f"Bearer {key}")
+def responses(
+    folder: Path,
+    *,
+    keep_hours: int = 720,
+    max_bytes: int = 1_073_741_824,
+    max_response_bytes: int = 8_388_608,
+) -> dict[str, Any]:
+    """Return the store of Responses conversations in `folder`, which must be absolute."""
+    return {
+        "path": str(folder / RESPONSES_NAME),
+        "keep_hours": keep_hours,
+        "max_bytes": max_bytes,
+        "max_response_bytes": max_response_bytes,
+    }
+
+
+def header_auth(provider: Provider, key: str) -> Auth:
+    """Return the credential `key` as the provider wants it."""
+    name, value = provider.credential(key)
     return {"type": "header", "name": name, "value": value}
 
 
@@ -144,12 +197,13 @@ def without_file(
     """
     targets: list[Target] = []
     for provider in PROVIDERS:
-        key = _usual_key(provider, environment)
-        if key and provider.base_url:
-            found = target(f"{provider.name}/*", provider.name, "*", provider.base_url)
+        key = first_set(provider.variables, environment)
+        base_url = usual_url(provider, environment)
+        if key and base_url:
+            found = target(f"{provider.name}/*", provider.name, "*", base_url, provider)
             found["auth"] = header_auth(provider, key)
             targets.append(found)
-    targets.append(target(f"{SIMULATOR}/*", SIMULATOR, "*", simulator_url))
+    targets.append(target(f"{SIMULATOR}/*", SIMULATOR, "*", simulator_url, BY_NAME[SIMULATOR]))
     return {
         "format": FORMAT,
         "listeners": [listener("models", port=port)],
@@ -159,22 +213,31 @@ def without_file(
         "default": None,
         "catalog": catalog_of_wildcards(targets),
         "log": log(home),
+        "responses": responses(home),
     }
 
 
 def catalog_of_wildcards(targets: list[Target]) -> list[dict[str, str]]:
     """Return the models that are known to exist behind the wildcards among `targets`."""
-    by_name = {provider.name: provider for provider in PROVIDERS}
     return [
         {"id": f"{found['provider']}/{model}", "owned_by": found["provider"]}
         for found in targets
-        if found["model"] == "*" and found["provider"] in by_name
-        for model in by_name[found["provider"]].models
+        if found["model"] == "*" and found["provider"] in BY_NAME
+        for model in BY_NAME[found["provider"]].models
     ]
 
 
-def _usual_key(provider: Provider, environment: Mapping[str, str]) -> str | None:
-    for variable in provider.variables:
+def usual_url(provider: Provider, environment: Mapping[str, str]) -> str | None:
+    """Return where a provider is when nobody says so; None when only the user can know."""
+    if provider.name == BEDROCK:
+        region = first_set(AWS_REGIONS, environment)
+        return bedrock_url(region) if region and is_region(region) else None
+    return provider.base_url
+
+
+def first_set(variables: Sequence[str], environment: Mapping[str, str]) -> str | None:
+    """Return the first of these variables that holds something that a header can carry."""
+    for variable in variables:
         value = environment.get(variable, "").strip()
         if value and value.isascii() and value.isprintable():
             return value
@@ -195,6 +258,7 @@ def with_simulator(snapshot: Snapshot, url: str) -> Snapshot:
     return filled
 
 
+_SECRETS = {"value", "access_key_id", "secret_access_key", "session_token"}
 _TELLING = ("auth", "cookie", "key", "password", "secret", "token")
 
 
@@ -202,11 +266,13 @@ def redact(snapshot: Snapshot) -> Snapshot:
     """Return a copy that may be shown: credentials, key digests and telling headers are `***`."""
     shown = copy.deepcopy(snapshot)
     for found in shown["targets"]:
-        if "value" in found["auth"]:
-            found["auth"]["value"] = MASK
-        for name in found["headers"]:
-            if any(word in name for word in _TELLING):
-                found["headers"][name] = MASK
+        for key in _SECRETS & found["auth"].keys():
+            if found["auth"][key] is not None:
+                found["auth"][key] = MASK
+        for headers in (found["headers"], found["default_headers"]):
+            for name in headers:
+                if any(word in name for word in _TELLING):
+                    headers[name] = MASK
         if any(word in found["query"].lower() for word in _TELLING):
             found["query"] = MASK
     for place in shown["listeners"]:

@@ -6,17 +6,17 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from meseta.config import snapshot
-from meseta.config.endpoint import read_base_url
+from meseta.config.access import AccessBuilder
 from meseta.config.headers import check_forwarded, check_header, looks_like_reference
 from meseta.config.model import PlanoProvider, Provider
-from meseta.config.providers import BY_NAME, INTERFACES, SIMULATOR
-from meseta.config.secrets import SecretError
+from meseta.config.places import PlaceFinder
+from meseta.config.providers import BY_NAME
 from meseta.config.sections import nearest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from meseta.config import snapshot
     from meseta.config.document import Path as KeyPath
     from meseta.config.load import Loaded
     from meseta.config.problems import Problem
@@ -53,8 +53,8 @@ class TargetBuilder:
 
     def __init__(self, loaded: Loaded, environment: Mapping[str, str], simulator_url: str) -> None:
         self.loaded = loaded
-        self.environment = environment
-        self.simulator_url = simulator_url
+        self.access = AccessBuilder(loaded, environment)
+        self.places = PlaceFinder(self.access, simulator_url)
         self.problems: list[Problem] = []
 
     def build(self, entry: PlanoProvider, path: KeyPath, total_ms: int | None) -> Entry | None:
@@ -79,56 +79,20 @@ class TargetBuilder:
         if entry.default and model == "*":
             message = "A wildcard cannot be the default, because it names no model."
             self._error("config.conflict", (*path, "default"), message)
-        base_url, query = self._address(entry, path, provider)
-        target = snapshot.target(entry.name or entry.model, provider, model, base_url)
-        target["query"] = query
+        place = self.places.find(entry, path, provider)
+        target = place.target(entry.name or entry.model, provider, model)
         target["headers"] = self._headers(entry, path)
-        target["auth"] = self._auth(entry, path, provider, target["headers"])
+        target["auth"] = self.access.build(entry, path, place.row, target["headers"])
         if isinstance(entry, Provider):
             self._version_1(entry, path, target)
         if total_ms is not None:
             limits = target["timeouts"]
             target["timeouts"] = {name: min(limit, total_ms) for name, limit in limits.items()}
             target["timeouts"]["total_ms"] = total_ms
+        self._collect()
         if self._errors() > before:
             return None
         return Entry(target, path, entry.model, entry.name is not None, entry.default)
-
-    def _address(self, entry: PlanoProvider, path: KeyPath, provider: str) -> tuple[str, str]:
-        known = BY_NAME.get(provider)
-        if known is None:
-            self._unknown_provider(entry, path, provider)
-        elif entry.provider_interface not in {None, provider}:
-            message = f"`provider_interface` is not for {provider}, which Meseta knows."
-            self._error("config.conflict", (*path, "provider_interface"), message, "Remove the key.")
-        if entry.base_url is not None:
-            try:
-                endpoint = read_base_url(entry.base_url, known.path if known else "/v1")
-            except ValueError as error:
-                self._error("config.invalid_value", (*path, "base_url"), str(error))
-                return "", ""
-            return endpoint.base_url, endpoint.query
-        if provider == SIMULATOR:
-            return self.simulator_url, ""
-        if known is not None and known.base_url is None:
-            message = f"{provider} needs `base_url`, because every customer has an address of their own."
-            self._error("config.missing_key", path, message, f"Write it such as {known.example}.")
-        return (known.base_url or "") if known else "", ""
-
-    def _unknown_provider(self, entry: PlanoProvider, path: KeyPath, provider: str) -> None:
-        if entry.base_url is None:
-            near = nearest(provider, BY_NAME)
-            message = f"{provider} is not a provider that Meseta knows, so it needs `base_url`."
-            hint = f"Did you mean {near}? " if near else ""
-            hint += "An OpenAI-compatible server needs `base_url` and `provider_interface: openai`."
-            self._error("config.missing_key", (*path, "model"), message, hint)
-        elif entry.provider_interface is None:
-            message = f"{provider} is not a provider that Meseta knows, so it needs `provider_interface`."
-            self._error("config.missing_key", path, message, "Write `provider_interface: openai`.")
-        if entry.provider_interface is not None and entry.provider_interface not in INTERFACES:
-            message = f"`provider_interface` must be {' or '.join(INTERFACES)}; no other one is served yet."
-            hint = "Servers of other kinds often have an OpenAI-compatible address as well."
-            self._error("config.invalid_value", (*path, "provider_interface"), message, hint)
 
     def _headers(self, entry: PlanoProvider, path: KeyPath) -> dict[str, str]:
         headers: dict[str, str] = {}
@@ -150,54 +114,10 @@ class TargetBuilder:
             headers["host"] = entry.http_host
         return headers
 
-    def _auth(
-        self, entry: PlanoProvider, path: KeyPath, provider: str, headers: dict[str, str]
-    ) -> snapshot.Auth:
-        known = BY_NAME.get(provider)
-        if entry.passthrough_auth:
-            if entry.access_key is not None:
-                message = (
-                    "`access_key` has no effect, because `passthrough_auth` sends the client's credential."
-                )
-                self._warn(
-                    "config.overridden", (*path, "access_key"), message, "Remove one of the two.", key=True
-                )
-            return {"type": "passthrough"}
-        if entry.access_key is None:
-            if known and known.needs_key and entry.base_url is None and not _carries_key(headers):
-                variable = f"${known.variables[0]}" if known.variables else "$NAME"
-                message = f"{provider} asks for a key, and this entry has none."
-                hint = f"Write `access_key: {variable}`, `passthrough_auth: true`, or `access_key: none`."
-                self._warn("config.no_credential", path, message, hint)
-            return {"type": "none"}
-        here = (*path, "access_key")
-        if entry.access_key.kind == "literal":
-            message = "`access_key` holds the key itself, in clear text."
-            self._warn("config.literal_secret", here, message, "Write a reference: $NAME or file:/path.")
-        if entry.access_key.kind == "file":
-            self.loaded.reads(self.loaded.folder / entry.access_key.name)
-        try:
-            secret = entry.access_key.resolve(self.environment, self.loaded.folder)
-        except SecretError as error:
-            hint = "Set it in the environment or in the .env file beside the configuration."
-            self._error(
-                "config.unresolved_secret",
-                here,
-                str(error),
-                hint if entry.access_key.kind == "variable" else "",
-            )
-            return {"type": "none"}
-        if secret is None:
-            return {"type": "none"}
-        auth = snapshot.header_auth(known, secret.reveal())
-        if auth["name"] in headers:
-            message = f"The header {auth['name']} is set by `access_key` already."
-            self._error("config.conflict", (*path, "headers"), message, "Remove one of the two.", key=True)
-        return auth
-
     def _version_1(self, entry: Provider, path: KeyPath, target: snapshot.Target) -> None:
         limits = entry.timeouts
         target["http_version"] = entry.http_version
+        target["max_output_tokens"] = entry.max_output_tokens
         target["ask_stream_usage"] = entry.ask_stream_usage
         target["timeouts"] = {
             "connect_ms": limits.connect,
@@ -213,18 +133,18 @@ class TargetBuilder:
             elif name.lower() not in target["forward_headers"]:
                 target["forward_headers"].append(name.lower())
 
+    def _collect(self) -> None:
+        """Take over what was found wrong about place and access; both may have asked the same question."""
+        self.problems += [
+            problem for problem in dict.fromkeys(self.access.problems) if problem not in self.problems
+        ]
+        self.access.problems.clear()
+
     def _errors(self) -> int:
         return sum(problem.severity == "error" for problem in self.problems)
 
     def _error(self, code: str, path: KeyPath, message: str, hint: str = "", *, key: bool = False) -> None:
         self.problems.append(self.loaded.problem(code, path, message, hint, key=key))
-
-    def _warn(self, code: str, path: KeyPath, message: str, hint: str = "", *, key: bool = False) -> None:
-        self.problems.append(self.loaded.warning(code, path, message, hint, key=key))
-
-
-def _carries_key(headers: dict[str, str]) -> bool:
-    return any(name in headers for name in ("authorization", "api-key", "x-api-key"))
 
 
 def _no_slash(model: str) -> tuple[str, str]:

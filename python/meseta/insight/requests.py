@@ -70,6 +70,12 @@ class Request:
     stages: str | None
     """The stages that it passed and when each began: `identify=3 read=41 ...`, microseconds."""
     snapshot: str | None
+    cache_write_tokens: int | None
+    """Input tokens that the provider wrote into its prompt cache; part of `input_tokens`."""
+    translated: str | None
+    """The dialect of the provider where it is not the client's own, else None."""
+    dropped: str | None
+    """What the translation left out or changed, by the names of the client's fields, with commas between."""
     attempts: tuple[Attempt, ...] = field(default=())
 
     @property
@@ -95,6 +101,7 @@ class Totals:
     duration_us: int
     request_bytes: int
     response_bytes: int
+    cache_write_tokens: int
 
 
 _ATTEMPT_COLUMNS = [part.name for part in fields(Attempt)]

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from meseta.config.dialects import DIALECTS, MEANINGS, OPERATIONS, Quirks
 from meseta.config.model import (
     GUARDS,
     NOT_SERVED,
     NOT_YET_IN_VERSION_1,
     Alias,
+    Aws,
     File,
+    Google,
     KeyAuth,
     Limits,
     Listener,
@@ -17,17 +20,28 @@ from meseta.config.model import (
     PlanoFile,
     PlanoListener,
     Provider,
+    Responses,
     Store,
     Timeouts,
     Tls,
 )
 from meseta.config.problems import CODES
-from meseta.config.providers import PROVIDERS
+from meseta.config.providers import (
+    BEDROCK,
+    COMPATIBLE,
+    PROVIDERS,
+    VERTEX,
+    bedrock_url,
+    vertex_origin,
+    vertex_path,
+)
 from meseta.config.schema import json_schema
 from meseta.reference.markdown import NOTE, listed, paragraph
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
+
+    from meseta.config.providers import Provider as Row
 
 SECTIONS: tuple[tuple[str, type[BaseModel]], ...] = (
     ("Top level", File),
@@ -38,8 +52,11 @@ SECTIONS: tuple[tuple[str, type[BaseModel]], ...] = (
     ("listeners[].timeouts", ListenerTimeouts),
     ("model_providers[]", Provider),
     ("model_providers[].timeouts", Timeouts),
+    ("model_providers[].aws", Aws),
+    ("model_providers[].google", Google),
     ("model_aliases.NAME", Alias),
     ("store", Store),
+    ("responses", Responses),
 )
 
 
@@ -67,9 +84,9 @@ def page() -> str:
         *paragraph(
             """
             A secret is `$NAME` or `${NAME}` (an environment variable), `file:PATH` (the content of a file,
-            without outer white space), or `none`. References are expanded in `access_key` and `auth.keys` and
-            nowhere else: a `$` in any other value is a `$`. A `.env` file beside the configuration
-            supplements the environment; where both have a variable, the environment wins.
+            without outer white space), or `none`. References are expanded in `access_key`, in `auth.keys` and
+            in the keys of `aws`, and nowhere else: a `$` in any other value is a `$`. A `.env` file beside
+            the configuration supplements the environment; where both have a variable, the environment wins.
             """
         ),
     ]
@@ -114,27 +131,114 @@ def _names() -> list[str]:
 def _providers() -> list[str]:
     lines = [
         "",
+        "## Dialects",
+        "",
+        *paragraph(
+            """
+            A client API that the provider speaks passes as it is; any other one is translated to the first
+            of the provider's dialects.
+            """
+        ),
+        "",
+        "| dialect | what it is | operations and their paths |",
+        "|---|---|---|",
+    ]
+    for dialect in DIALECTS:
+        operations = [
+            f"`{name}` `{operation.path}`"
+            for name, operation in OPERATIONS.items()
+            if dialect in operation.dialects
+        ]
+        lines.append(f"| `{dialect}` | {MEANINGS[dialect]} | {', '.join(operations)} |")
+    lines += [
+        "",
         "## Providers known by name",
         "",
         *paragraph(
             """
-            All of them are called through their OpenAI-compatible address. Any other prefix needs
-            `base_url` and `provider_interface: openai`.
+            Any other prefix needs `base_url`, and `provider_interface` with the name of a provider of this
+            table (not `sim`), whose way of being asked it takes over. Dialects in brackets are served when
+            `dialects` names them. A `base_url` at another host makes `openai` a compatible server, which is
+            the last row.
             """
         ),
         "",
-        "| provider | base URL | key |",
-        "|---|---|---|",
+        "| provider | base URL | key | dialects | also |",
+        "|---|---|---|---|---|",
     ]
-    for provider in PROVIDERS:
-        url = f"`{provider.base_url}`" if provider.base_url else "assigned when the plane starts"
-        if provider.example:
-            url = f"yours, such as `{provider.example}`"
-        key = "none needed"
-        if provider.needs_key:
-            key = "bearer token" if provider.header == "authorization" else f"header `{provider.header}`"
-        lines.append(f"| `{provider.name}` | {url} | {key} |")
+    lines += [
+        f"| `{row.name}` | {_url(row)} | {_key(row)} | {_dialects(row)} | {listed(list(row.offers))} |"
+        for row in PROVIDERS
+    ]
+    lines.append(
+        f"| compatible | yours | bearer token | {_dialects(COMPATIBLE)} | {listed(list(COMPATIBLE.offers))} |"
+    )
+    return lines + _quirks()
+
+
+def _quirks() -> list[str]:
+    lines = [
+        "",
+        "## How providers differ",
+        "",
+        *paragraph(
+            """
+            What a translated request to a Chat Completions server heeds. One that passes as it is is not
+            touched. `vertex_ai`, `amazon_bedrock`, `gemini` and `anthropic` have APIs of their own, and none
+            of this applies.
+            """
+        ),
+        "",
+        "| provider | limit | `developer` | `cache_control` | thinking | JSON Schema | left out | page |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for name, row in [*((row.name, row) for row in PROVIDERS), ("compatible", COMPATIBLE)]:
+        if "openai_chat" in row.dialects:
+            source = f"<{row.source}>" if row.source else "our own"
+            lines.append(
+                f"| {f'`{name}`' if name != 'compatible' else name} | {_cells(row.quirks)} | {source} |"
+            )
     return lines
+
+
+def _cells(quirks: Quirks) -> str:
+    return " | ".join(
+        [
+            f"`{quirks.max_tokens_field}`",
+            "yes" if quirks.developer_role else "sent as `system`",
+            "yes" if quirks.cache_control else "no",
+            {
+                "reasoning_effort": "`reasoning_effort`",
+                "openrouter": "object `reasoning`",
+                "thinking": "object `thinking`",
+                "none": "no",
+            }[quirks.reasoning],
+            "yes" if quirks.json_schema else "sent as `json_object`",
+            listed(list(quirks.drop)) or "nothing",
+        ]
+    )
+
+
+def _url(row: Row) -> str:
+    if row.name == BEDROCK:
+        return f"`{bedrock_url('REGION')}`"
+    if row.name == VERTEX:
+        return f"`{vertex_origin('LOCATION')}{vertex_path('PROJECT', 'LOCATION')}`"
+    if row.example:
+        return f"yours, such as `{row.example}`"
+    return f"`{row.base_url}`" if row.base_url else "assigned when the plane starts"
+
+
+def _key(row: Row) -> str:
+    if not row.needs_key:
+        return "none needed"
+    key = "bearer token" if row.header == "authorization" else f"header `{row.header}`"
+    return {BEDROCK: f"{key}, or `aws`", VERTEX: f"`google`, or {key}"}.get(row.name, key)
+
+
+def _dialects(row: Row) -> str:
+    native = listed(list(row.dialects))
+    return f"{native} ({listed(list(row.selectable))})" if row.selectable else native
 
 
 def _plano() -> list[str]:
@@ -180,7 +284,7 @@ def _kind(schema: dict[str, Any]) -> str:
     if "const" in schema:
         return f"`{schema['const']}`"
     if "enum" in schema:
-        return " or ".join(f"`{value}`" for value in schema["enum"])
+        return " or ".join(f"`{str(value).lower()}`" for value in schema["enum"])
     if schema.get("type") == "array":
         return f"list of {_kind(schema['items'])}"
     if schema.get("type") == "object":

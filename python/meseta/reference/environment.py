@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from meseta.config.providers import PROVIDERS
+from meseta.config.providers import AWS_REGIONS, PROVIDERS
+from meseta.config.snapshot import usual_url
 from meseta.reference.markdown import NOTE, listed, paragraph
 from meseta.settings import SETTINGS
 
@@ -34,8 +35,9 @@ def page() -> str:
             """
             Without a configuration file, `meseta up` serves every provider whose key it finds here or in a
             `.env` file in the working directory; where both have a variable, the environment wins. With a
-            file, only variables that the file names are read. `azure_openai` and `amazon_bedrock` need a
-            file, because they need a `base_url`.
+            file, only variables that the file names are read, and those that the AWS and Google libraries
+            read by themselves. `amazon_bedrock` also needs AWS_REGION or AWS_DEFAULT_REGION. `azure_openai`
+            and `vertex_ai` need a file.
             """
         ),
         "",
@@ -45,6 +47,6 @@ def page() -> str:
     lines += [
         f"| `{provider.name}` | {listed(list(provider.variables))} |"
         for provider in PROVIDERS
-        if provider.variables and provider.base_url
+        if provider.variables and usual_url(provider, dict.fromkeys(AWS_REGIONS, "us-east-1"))
     ]
     return "\n".join(lines) + "\n"

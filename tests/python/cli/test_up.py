@@ -169,6 +169,38 @@ def test_a_second_signal_stops_at_once() -> None:
         connection.close()
 
 
+def test_credentials_are_renewed_and_the_process_stays_small(
+    google_tokens: Any, service_account: Path
+) -> None:
+    google_tokens.lifetime = 2
+    Path("meseta.yaml").write_text(
+        "version: 1\nlisteners: [{name: models, port: 0}]\nmodel_providers:\n"
+        f'  - {{model: vertex_ai/*, google: {{credentials: "file:{service_account}"}}}}\n'
+        "  - {model: sim/*}\n"
+    )
+    with up() as running:
+        running.until("Try:")
+        assert running.until("Renewed") == "Renewed the credentials of vertex_ai/*.\n"
+        google_tokens.refuse = True
+        assert "invalid_grant" in running.until(
+            "warning: The credentials of vertex_ai/* could not be renewed"
+        )
+        assert "sim/echo" in running.models(), "it goes on"
+        with Path("meseta.yaml").open("a") as file:
+            file.write("model_aliases: {fast: {target: sim/echo}}\n")
+        running.until("warning: The configuration in force stays. Next attempt")
+        assert "fast" not in running.models()
+        google_tokens.refuse = False
+        running.until("Reloaded")
+        assert "fast" in running.models(), "a change waits for its credentials and is not lost"
+        running.until("Renewed")
+        maps = Path(f"/proc/{running.process.pid}/maps").read_text()
+        assert "cryptography" not in maps, "its libraries live in the child"
+        running.process.terminate()
+        running.until("Stopped.")
+        assert running.process.wait() == 0
+
+
 def test_secrets_are_not_in_the_process_list(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-only-in-the-environment")
     Path("meseta.yaml").write_text(

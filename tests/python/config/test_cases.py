@@ -19,6 +19,9 @@ ENVIRONMENT = {
     "AZURE_OPENAI_API_KEY": "azure-key",
     "TEAM_KEY": "team-key",
     "OTHER_KEY": "other-key",
+    "AWS_ID": "AKIAEXAMPLE",
+    "AWS_SECRET": "aws-secret",
+    "AWS_TOKEN": "aws-token",
     "EMPTY": "",
     "CONTROL": "a\nb",
 }

@@ -12,6 +12,9 @@ WORDS = [
     "name", "port", "auth", "keys", "$A", "none", "store", "off", "model_aliases", "target",
     "timeouts", "connect", "5s", "- ", ": ", "\n", "  ", "[", "]", "{", "}", ",", "&a ", "*a", "<<",
     "!!int ", "'", "\"", "|", ">", "#", "\t", "---", "...", "?", "%", "\0", "\x85", "\u2028", "é",
+    "dialects", "openai_chat", "aws", "google", "region", "project", "credentials", "file:a", "profile",
+    "role_arn", "web_identity_token_file", "api_version", "2024-10-21", "provider_interface", "base_url",
+    "http://[::1", "https://openai/openai", "amazon_bedrock/*", "vertex_ai/*", "azure_openai/a", "anthropic",
     "@", "`", "~", "null", "true", "1e999", "0x1f", "-.inf", "999999999999999999999999999999",
 ]  # fmt: skip
 
@@ -98,3 +101,32 @@ def test_a_missing_file(tmp_path: object) -> None:
         with pytest.raises(ConfigError) as caught:
             load_file(path)
         assert caught.value.code == "config.not_found"
+
+
+entries = st.dictionaries(
+    st.sampled_from(
+        ["model", "aws", "google", "dialects", "api_version", "base_url", "provider_interface", "access_key"]
+    ),
+    scalars
+    | st.lists(scalars, max_size=3)
+    | st.dictionaries(
+        st.sampled_from(
+            ["region", "project", "location", "credentials", "profile", "role_arn", "access_key_id"]
+        ),
+        scalars,
+        max_size=4,
+    ),
+)
+
+
+@settings(max_examples=400)
+@given(
+    st.sampled_from(["amazon_bedrock/*", "vertex_ai/*", "azure_openai/a", "sim/a", "acme/a", "openai/a"]),
+    entries,
+    st.sampled_from(["1", "v0.4.0"]),
+)
+def test_any_entry_of_a_cloud(model: str, entry: dict[str, object], version: str) -> None:
+    import json
+
+    text = f"version: {version}\nlisteners: [{{type: model, name: a, port: 0}}]\n"
+    digest((text + f"model_providers: [{json.dumps({**entry, 'model': model})}]\n").encode())

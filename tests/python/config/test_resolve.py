@@ -8,7 +8,8 @@ import trustme
 
 from meseta.config import ConfigError, load_bytes, redact, resolve_file, resolve_loaded
 from meseta.config.child import resolve_in_child
-from meseta.config.providers import PROVIDERS
+from meseta.config.dialects import OPERATIONS, paths
+from meseta.config.providers import COMPATIBLE, PROVIDERS
 from meseta.config.snapshot import (
     LISTENER_LIMITS,
     LISTENER_TIMEOUTS,
@@ -43,6 +44,50 @@ def test_without_a_file_every_key_found_is_served(tmp_path: Path) -> None:
     served = {target["provider"] for target in snapshot["targets"]}
     assert served == {p.name for p in PROVIDERS if p.variables and p.base_url} | {"sim"}
     core().check_snapshot(json.dumps(snapshot))
+
+
+def test_without_a_file_bedrock_is_served_where_its_region_is_known(tmp_path: Path) -> None:
+    key = {"AWS_BEARER_TOKEN_BEDROCK": "key-1"}
+    for region in ({"AWS_REGION": "eu-central-1"}, {"AWS_DEFAULT_REGION": "eu-central-1"}):
+        target = without_file({**key, **region}, tmp_path)["targets"][0]
+        assert target["base_url"] == "https://bedrock-runtime.eu-central-1.amazonaws.com"
+        assert target["dialects"] == ["bedrock_converse"]
+        assert target["auth"]["value"] == "Bearer key-1"
+    for region in ({}, {"AWS_REGION": "evil.example/"}):
+        targets = without_file({**key, **region}, tmp_path)["targets"]
+        assert [target["provider"] for target in targets] == ["sim"]
+
+
+def test_every_provider_has_an_address_for_what_it_speaks() -> None:
+    for row in (*PROVIDERS, COMPATIBLE):
+        assert set(row.offers) <= OPERATIONS.keys(), row.name
+        for dialect in row.known_dialects():
+            offered = paths([dialect], row.offers)
+            assert any(OPERATIONS[name].always for name in offered), (row.name, dialect)
+        assert not set(row.dialects) & set(row.selectable), row.name
+        assert row.source.startswith("https://") or row.name == "sim"
+
+
+def test_redact_masks_signing_keys(tmp_path: Path) -> None:
+    text = """
+version: 1
+model_providers:
+  - model: amazon_bedrock/a
+    aws: {region: us-east-1, access_key_id: $ID, secret_access_key: $SECRET, session_token: $TOKEN}
+"""
+    environment = {"ID": "AKIA-1", "SECRET": "s-1", "TOKEN": "t-1"}
+    snapshot = resolve_loaded(load_bytes(text.encode(), folder=tmp_path), environment=environment).snapshot
+    core().check_snapshot(json.dumps(snapshot))
+    shown = redact(snapshot)["targets"][0]["auth"]
+    assert shown == {
+        "type": "sigv4",
+        "region": "us-east-1",
+        "service": "bedrock",
+        "access_key_id": "***",
+        "secret_access_key": "***",
+        "session_token": "***",
+    }
+    assert snapshot["targets"][0]["auth"]["secret_access_key"] == "s-1"
 
 
 def test_without_a_file_a_key_that_no_header_can_carry_is_left_out(tmp_path: Path) -> None:

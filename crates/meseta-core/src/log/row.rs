@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use http::Method;
+use meseta_wire::dialect::Dialect;
 use meseta_wire::usage::Usage;
 
 use crate::error::Code;
@@ -27,7 +28,12 @@ impl RequestId {
 
     /// `req_` and sixteen hex digits.
     pub fn text(self) -> String {
-        format!("req_{:016x}", self.0)
+        format!("req_{}", self.hex())
+    }
+
+    /// The digits alone, for dialects that have prefixes of their own.
+    pub fn hex(self) -> String {
+        format!("{:016x}", self.0)
     }
 }
 
@@ -86,6 +92,8 @@ pub(crate) struct RequestRow {
     pub response_bytes: u64,
     pub chunks: u64,
     pub usage: Option<Usage>,
+    pub translated: Option<Dialect>,
+    pub dropped: Option<String>,
     pub session: Option<String>,
     pub run: Option<String>,
     pub tags: Option<String>,
@@ -118,6 +126,21 @@ impl RequestRow {
 }
 
 impl Attempt {
+    pub fn begin(target: Arc<Target>, model: &str, started: u32) -> Attempt {
+        Attempt {
+            target,
+            model: model.to_owned(),
+            started,
+            connected: None,
+            first_byte: None,
+            ended: None,
+            status: None,
+            code: None,
+            request_bytes: 0,
+            response_bytes: 0,
+        }
+    }
+
     /// Whether the provider may have worked for us, so that an answer without usage is a gap in the accounts.
     pub fn may_have_cost(&self) -> bool {
         let unsent = matches!(

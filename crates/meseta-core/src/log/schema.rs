@@ -2,7 +2,7 @@
 
 use rusqlite::Connection;
 
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
 
 const TABLES: &str = "
 CREATE TABLE requests (
@@ -35,7 +35,10 @@ CREATE TABLE requests (
     tags            TEXT,
     trace_id        TEXT,
     stages          TEXT NOT NULL,
-    snapshot        TEXT NOT NULL
+    snapshot        TEXT NOT NULL,
+    cache_write_tokens INTEGER,
+    translated      TEXT,
+    dropped         TEXT
 );
 CREATE INDEX requests_session ON requests (session) WHERE session IS NOT NULL;
 CREATE TABLE attempts (
@@ -69,16 +72,26 @@ CREATE TABLE rollups (
     duration_us      INTEGER NOT NULL,
     request_bytes    INTEGER NOT NULL,
     response_bytes   INTEGER NOT NULL,
+    cache_write_tokens INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (hour, listener, provider, model)
 ) WITHOUT ROWID;
+";
+
+/// What a file of version 1 lacks.
+const FROM_1: &str = "
+ALTER TABLE requests ADD COLUMN cache_write_tokens INTEGER;
+ALTER TABLE requests ADD COLUMN translated TEXT;
+ALTER TABLE requests ADD COLUMN dropped TEXT;
+ALTER TABLE rollups ADD COLUMN cache_write_tokens INTEGER NOT NULL DEFAULT 0;
 ";
 
 pub(super) const INSERT_REQUEST: &str = "
 INSERT OR IGNORE INTO requests (id, started_us, listener, method, path, model_requested, model, provider, target, stream, status,
     code, blame, attempts, duration_us, first_byte_us, request_bytes, response_bytes, chunks, input_tokens,
-    cached_tokens, output_tokens, reasoning_tokens, usage_source, session, run, tags, trace_id, stages, snapshot)
+    cached_tokens, output_tokens, reasoning_tokens, usage_source, session, run, tags, trace_id, stages, snapshot,
+    cache_write_tokens, translated, dropped)
 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24,
-    ?25, ?26, ?27, ?28, ?29, ?30)";
+    ?25, ?26, ?27, ?28, ?29, ?30, ?31, ?32, ?33)";
 
 pub(super) const INSERT_ATTEMPT: &str = "
 INSERT INTO attempts (request_id, number, target, provider, model, started_us, connect_us, first_byte_us, duration_us,
@@ -86,12 +99,13 @@ INSERT INTO attempts (request_id, number, target, provider, model, started_us, c
 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)";
 
 pub(super) const UPSERT_ROLLUP: &str = "
-INSERT INTO rollups VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)
+INSERT INTO rollups VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)
 ON CONFLICT DO UPDATE SET requests = requests + excluded.requests, errors = errors + excluded.errors,
     usage_missing = usage_missing + excluded.usage_missing,
     input_tokens = input_tokens + excluded.input_tokens, cached_tokens = cached_tokens + excluded.cached_tokens,
     output_tokens = output_tokens + excluded.output_tokens,
     reasoning_tokens = reasoning_tokens + excluded.reasoning_tokens,
+    cache_write_tokens = cache_write_tokens + excluded.cache_write_tokens,
     duration_us = duration_us + excluded.duration_us, request_bytes = request_bytes + excluded.request_bytes,
     response_bytes = response_bytes + excluded.response_bytes";
 
@@ -108,6 +122,9 @@ pub(super) fn open(path: &str) -> Result<Connection, rusqlite::Error> {
     match version {
         0 => {
             connection.execute_batch(&format!("BEGIN; {TABLES} PRAGMA user_version = {VERSION}; COMMIT;"))?;
+        }
+        1 => {
+            connection.execute_batch(&format!("BEGIN; {FROM_1} PRAGMA user_version = {VERSION}; COMMIT;"))?;
         }
         VERSION => {}
         newer => {

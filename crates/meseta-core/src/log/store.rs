@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use meseta_wire::dialect::Dialect;
 use rusqlite::{CachedStatement, Connection, params};
 
 use crate::Code;
@@ -89,6 +90,9 @@ fn insert(
         request.trace,
         stages(request),
         &*request.snapshot,
+        usage.map(|usage| integer(usage.cache_write)),
+        request.translated.map(Dialect::as_str),
+        request.dropped,
     ])
 }
 
@@ -126,6 +130,7 @@ struct Sums {
     cached: u64,
     output: u64,
     reasoning: u64,
+    cache_write: u64,
     duration_us: u64,
     request_bytes: u64,
     response_bytes: u64,
@@ -141,6 +146,7 @@ impl Sums {
         self.cached += usage.cached;
         self.output += usage.output;
         self.reasoning += usage.reasoning;
+        self.cache_write += usage.cache_write;
         self.duration_us += u64::from(request.duration_us);
         self.request_bytes += request.request_bytes;
         self.response_bytes += request.response_bytes;
@@ -162,6 +168,7 @@ impl Sums {
             integer(self.duration_us),
             integer(self.request_bytes),
             integer(self.response_bytes),
+            integer(self.cache_write),
         ])
     }
 }

@@ -4,6 +4,7 @@ use http::header::{AUTHORIZATION, ORIGIN};
 use http::{HeaderMap, HeaderName};
 use subtle::ConstantTimeEq;
 
+use crate::conversations::Caller as Scope;
 use crate::error::{Code, Error};
 use crate::snapshot::{Digest, Listener, ListenerAuth};
 use crate::stages::Stage;
@@ -17,29 +18,30 @@ pub(crate) const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 const LABEL_BYTES: usize = 256;
 
 /// Who is asking.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub(crate) struct Caller {
+    /// Whose stored answers it sees.
+    pub scope: Scope,
     /// The request's `authorization` or `x-api-key` is a key of this listener, so it must never reach a provider.
     pub credential_is_ours: bool,
 }
 
 pub(crate) fn identify(trip: &mut Trip, listener: &Listener, headers: &HeaderMap) -> Result<Caller, Error> {
     trip.enter(Stage::Identify);
-    let credential_is_ours = match &listener.auth {
+    let (scope, credential_is_ours) = match &listener.auth {
         ListenerAuth::None {} => {
             refuse_web_pages(headers)?;
-            false
+            (Scope::Listener(listener.name.as_str().into()), false)
         }
         ListenerAuth::Keys { sha256 } => {
-            check_key(headers, sha256)?;
-            !headers.contains_key(MESETA_KEY)
+            (Scope::Key(check_key(headers, sha256)?), !headers.contains_key(MESETA_KEY))
         }
     };
     trip.ask.session = label(headers, "x-meseta-session")?;
     trip.ask.run = label(headers, "x-meseta-run")?;
     trip.ask.tags = label(headers, "x-meseta-tags")?;
     trip.ask.trace = headers.get("traceparent").and_then(|value| value.to_str().ok()).and_then(trace_id);
-    Ok(Caller { credential_is_ours })
+    Ok(Caller { scope, credential_is_ours })
 }
 
 /// A browser sends Origin with every cross-site POST; a program does not. Without this a page on the web could use
@@ -55,7 +57,8 @@ fn refuse_web_pages(headers: &HeaderMap) -> Result<(), Error> {
     Ok(())
 }
 
-fn check_key(headers: &HeaderMap, accepted: &[Digest]) -> Result<(), Error> {
+/// The digest of the request's key, which is one of the accepted ones.
+fn check_key(headers: &HeaderMap, accepted: &[Digest]) -> Result<[u8; 32], Error> {
     let Some(key) = presented(headers) else {
         return Err(Error::new(
             Code::AuthMissing,
@@ -67,10 +70,11 @@ fn check_key(headers: &HeaderMap, accepted: &[Digest]) -> Result<(), Error> {
     let known = accepted.iter().fold(subtle::Choice::from(0), |known, accepted| {
         known | accepted.0.as_slice().ct_eq(digest.as_ref())
     });
-    if bool::from(known) {
-        Ok(())
-    } else {
-        Err(Error::new(Code::AuthInvalid, "The key of this request is not one of this listener's keys."))
+    match <[u8; 32]>::try_from(digest.as_ref()) {
+        Ok(digest) if bool::from(known) => Ok(digest),
+        _ => {
+            Err(Error::new(Code::AuthInvalid, "The key of this request is not one of this listener's keys."))
+        }
     }
 }
 

@@ -12,17 +12,6 @@ pub(crate) fn pick(trip: &mut Trip, plan: &mut Plan) -> Result<Choice, Error> {
         // `Plan::spend` hands the last error on before the list runs out, so an empty plan is our own defect.
         Error::new(Code::PlaneInternal, "The plan of targets ran out.")
     })?;
-    trip.attempts.push(Attempt {
-        target: choice.target.clone(),
-        model: choice.model.to_string(),
-        started: trip.now(),
-        connected: None,
-        first_byte: None,
-        ended: None,
-        status: None,
-        code: None,
-        request_bytes: 0,
-        response_bytes: 0,
-    });
+    trip.attempts.push(Attempt::begin(choice.target.clone(), &choice.model, trip.now()));
     Ok(choice)
 }

@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
-use http::header::{CONTENT_ENCODING, EXPECT};
+use http::header::EXPECT;
 use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
 use meseta_wire::envelope::{self, Envelope, Refusal};
 use tokio::time::{Instant, timeout_at};
 
+use crate::decompress::{self, Undecodable};
 use crate::endpoint::Call;
 use crate::error::{Code, Error};
 use crate::snapshot::Listener;
@@ -40,15 +41,7 @@ pub(crate) async fn read<'a>(
     body: &mut Incoming,
 ) -> Result<Ask<'a>, Error> {
     trip.enter(Stage::Read);
-    if let Some(encoding) = headers.get(CONTENT_ENCODING)
-        && !encoding.as_bytes().eq_ignore_ascii_case(b"identity")
-    {
-        return Err(Error::new(
-            Code::RequestEncodingUnsupported,
-            "The request body is compressed. Send it without a Content-Encoding.",
-        )
-        .with_param("content-encoding"));
-    }
+    let codings = decompress::codings(headers).map_err(|error| undecodable(&error, listener))?;
     let deadline = Instant::now() + Duration::from_millis(listener.timeouts.body_ms);
     let limit = listener.limits.body_bytes;
     let body = match timeout_at(deadline, collect(body, limit)).await {
@@ -61,6 +54,8 @@ pub(crate) async fn read<'a>(
         }
     };
     trip.ask.bytes = body.len() as u64;
+    // Bounded by the same limit: what a small body unpacks to must not be what a large one may not be.
+    let body = decompress::whole(&codings, body, limit).map_err(|error| undecodable(&error, listener))?;
     let envelope = envelope::read(&body, call.required()).map_err(|refusal| match refusal {
         Refusal::Syntax(message) => {
             Error::new(Code::RequestInvalidJson, format!("The request is not usable: {message}."))
@@ -137,6 +132,14 @@ pub(crate) async fn discard(headers: &HeaderMap, body: &mut Incoming, error: &Er
         }
     };
     let _ = tokio::time::timeout(DISCARD_TIME, taking).await;
+}
+
+fn undecodable(error: &Undecodable, listener: &Listener) -> Error {
+    match error {
+        Undecodable::TooLarge(_) => too_large(listener.limits.body_bytes),
+        error => Error::new(Code::RequestEncodingUnsupported, format!("The request body: {error}."))
+            .with_param("content-encoding"),
+    }
 }
 
 fn too_large(limit: u64) -> Error {

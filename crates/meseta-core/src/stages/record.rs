@@ -49,6 +49,8 @@ fn row(trip: &mut Trip) -> Box<Row> {
         response_bytes: trip.answer.bytes,
         chunks: trip.answer.chunks,
         usage: trip.answer.usage,
+        translated: trip.answer.translated,
+        dropped: trip.answer.dropped.take(),
         session: ask.session,
         run: ask.run,
         tags: ask.tags,

@@ -1,28 +1,31 @@
 //! The answer on its way back, in the client's dialect: whole, or piece by piece as it comes.
 
+mod scan;
+mod translator;
+
 use std::collections::VecDeque;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
 use http::header::{
-    ALT_SVC, CONNECTION, CONTENT_LENGTH, HeaderName, HeaderValue, SET_COOKIE, STRICT_TRANSPORT_SECURITY, TE,
-    TRAILER, TRANSFER_ENCODING, UPGRADE,
+    ALT_SVC, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, SET_COOKIE,
+    STRICT_TRANSPORT_SECURITY, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
 use http::{HeaderMap, Response};
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
-use meseta_wire::openai::{self, Event};
-use meseta_wire::sse;
 
 use crate::error::{Code, Error};
 use crate::respond;
 use crate::stages::Stage;
-use crate::stages::send::{Answer, AnswerBody, Begun, Watch};
+use crate::stages::relay::scan::Scan;
+use crate::stages::relay::translator::Translator;
+use crate::stages::send::{Answer, AnswerBody, Begun, Onward, Watch};
+use crate::stages::translate::{self, Reading};
 use crate::trip::Trip;
 use crate::upstream::Call;
 
-/// An event that is longer than this passes unread: no stream may make us hold more.
-const HELD_BYTES: usize = 1024 * 1024;
+const EVENTS: HeaderValue = HeaderValue::from_static("text/event-stream; charset=utf-8");
 
 /// Pieces that arrive together are sent together, up to about this size.
 const GATHERED_BYTES: usize = 16 * 1024;
@@ -46,6 +49,14 @@ pub(crate) fn relay(mut trip: Trip, answer: Answer) -> Response<Body> {
     head.version = http::Version::default();
     head.extensions.clear();
     clean(&mut head.headers);
+    if let AnswerBody::Begun(_, onward) = &answer.body
+        && let Reading::Conversation(translation) = &onward.reading
+    {
+        translate::note(&mut trip, &translation.losses);
+        head.headers.clear();
+        head.headers.insert(CONTENT_TYPE, EVENTS);
+        head.headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    }
     respond::sign(&mut head.headers, &trip);
     let name = match answer.target.model {
         Some(_) => answer.target.name.to_string(),
@@ -64,11 +75,11 @@ pub(crate) fn relay(mut trip: Trip, answer: Answer) -> Response<Body> {
             trip.end(head.status.as_u16(), rejected);
             Body::whole(bytes, Some(trip))
         }
-        AnswerBody::Begun(begun) => {
-            if begun.hide_usage || begun.events {
+        AnswerBody::Begun(begun, onward) => {
+            if begun.events {
                 head.headers.remove(CONTENT_LENGTH);
             }
-            Body::Stream(Box::new(Stream::begin(trip, *begun, head.status.as_u16())))
+            Body::Stream(Box::new(Stream::begin(trip, *begun, *onward, head.status.as_u16())))
         }
     };
     Response::from_parts(head, body)
@@ -77,7 +88,8 @@ pub(crate) fn relay(mut trip: Trip, answer: Answer) -> Response<Body> {
 /// Headers of the provider's connection and of its own web site mean nothing to our client, or harm.
 fn clean(headers: &mut HeaderMap) {
     const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
-    const OURS: [HeaderName; 4] = [respond::REQUEST_ID, respond::MODEL, respond::ROUTE, respond::ATTEMPTS];
+    const OURS: [HeaderName; 5] =
+        [respond::REQUEST_ID, respond::MODEL, respond::ROUTE, respond::ATTEMPTS, respond::DROPPED];
     for name in [
         CONNECTION,
         KEEP_ALIVE,
@@ -104,7 +116,7 @@ pub(crate) struct Stream {
     upstream: Call,
     watch: Watch,
     status: u16,
-    scan: Scan,
+    reader: Reader,
     ready: VecDeque<Bytes>,
     /// The last words have been said; what is in `ready` still has to go.
     ended: Option<Ending>,
@@ -115,17 +127,10 @@ enum Ending {
     Failed(Code),
 }
 
-/// Reads events on their way through.
-struct Scan {
-    /// Off for what is no event stream, and for a stream whose events are longer than we hold.
-    on: bool,
-    hide_usage: bool,
-    /// The piece of an event whose end has not come yet. It is not sent: were it the usage event that the client did not
-    /// ask for, or the half event before a cut, it could not be taken back.
-    held: BytesMut,
-    /// How far `held` has been looked at.
-    cursor: sse::Cursor,
-    verdict: Verdict,
+enum Reader {
+    /// In the client's own dialect, or no events at all.
+    Scan(Scan),
+    Translator(Box<Translator>),
 }
 
 /// What the stream has said of its end.
@@ -137,18 +142,30 @@ enum Verdict {
     Failed,
 }
 
+impl Verdict {
+    /// An end that HTTP marks is one, though the stream has not said so.
+    fn or_done(self) -> Verdict {
+        if self == Verdict::Open { Verdict::Done } else { self }
+    }
+}
+
 impl Stream {
-    fn begin(trip: Trip, mut begun: Begun, status: u16) -> Stream {
+    fn begin(trip: Trip, mut begun: Begun, onward: Onward, status: u16) -> Stream {
+        let reader = match onward.reading {
+            Reading::Same { dialect, hide_usage } => {
+                Reader::Scan(Scan::new(dialect, begun.events, hide_usage, onward.keep))
+            }
+            Reading::Conversation(translation) => {
+                Reader::Translator(Box::new(Translator::new(trip.dialect, *translation, onward.keep)))
+            }
+            // These are never streamed; `send` has read them whole.
+            Reading::Count(dialect) => Reader::Scan(Scan::new(dialect, false, false, None)),
+            Reading::Embeddings(_) => Reader::Scan(Scan::new(trip.dialect, false, false, None)),
+        };
         let first = std::mem::take(&mut begun.first);
         let mut stream = Stream {
             watch: Watch::start(begun.timeouts, begun.total),
-            scan: Scan {
-                on: begun.events,
-                hide_usage: begun.hide_usage,
-                held: BytesMut::new(),
-                cursor: sse::Cursor::default(),
-                verdict: Verdict::Open,
-            },
+            reader,
             upstream: trip.worker.overdue.watch(begun),
             trip: Some(trip),
             status,
@@ -167,19 +184,41 @@ impl Stream {
         if let Some(attempt) = trip.attempt() {
             attempt.response_bytes += data.len() as u64;
         }
-        if self.scan.on { self.scan.read(data, trip, &mut self.ready) } else { self.ready.push_back(data) }
+        match &mut self.reader {
+            Reader::Scan(scan) if scan.on => scan.read(data, trip, &mut self.ready),
+            Reader::Scan(_) => push(&mut self.ready, data),
+            Reader::Translator(translator) => match translator.read(&data, trip, &mut self.ready) {
+                Verdict::Open => {}
+                verdict => self.translated(verdict),
+            },
+        }
+    }
+
+    /// The translated stream has said its last word; what a provider sends behind it is nobody's.
+    fn translated(&mut self, verdict: Verdict) {
+        self.ended = Some(match verdict {
+            Verdict::Failed => Ending::Failed(Code::UpstreamFailedMidStream),
+            Verdict::Open | Verdict::Done => Ending::Complete,
+        });
+        if let Some(begun) = self.upstream.borrow_mut().take() {
+            begun.source.finish();
+        }
     }
 
     /// Ends with an error event where the client reads events; otherwise the connection breaks off, which is the only
     /// sign left.
     fn fail(&mut self, mut error: Error) {
         let Some(trip) = &self.trip else { return };
-        if self.scan.on {
-            if let Some(attempt) = trip.attempts.last() {
-                error.message = format!("{}: {}", attempt.target.name, error.message).into();
+        if let Some(attempt) = trip.attempts.last() {
+            error.message = format!("{}: {}", attempt.target.name, error.message).into();
+        }
+        match &mut self.reader {
+            Reader::Scan(scan) if scan.on => {
+                scan.clear();
+                self.ready.push_back(respond::event(&error, trip));
             }
-            self.scan.held.clear();
-            self.ready.push_back(respond::event(&error, trip));
+            Reader::Scan(_) => {}
+            Reader::Translator(translator) => translator.fail(&error, &mut self.ready),
         }
         self.ended = Some(Ending::Failed(error.code));
         self.upstream.borrow_mut().take();
@@ -187,19 +226,23 @@ impl Stream {
 
     fn complete(&mut self) {
         let Some(begun) = self.upstream.borrow_mut().take() else { return };
-        if let Some(trip) = &mut self.trip {
-            self.scan.finish(trip, &mut self.ready);
+        let Some(trip) = &mut self.trip else { return };
+        let verdict = match &mut self.reader {
+            Reader::Scan(scan) => {
+                scan.finish(trip, &mut self.ready);
+                if scan.on && !begun.delimited { scan.verdict } else { scan.verdict.or_done() }
+            }
+            Reader::Translator(translator) => translator.finish(trip, &mut self.ready),
+        };
+        match verdict {
+            Verdict::Open => {
+                self.fail(Error::new(Code::UpstreamCut, "the stream ended without its last event."));
+                return;
+            }
+            Verdict::Done => self.ended = Some(Ending::Complete),
+            Verdict::Failed => self.ended = Some(Ending::Failed(Code::UpstreamFailedMidStream)),
         }
-        if self.scan.on && !begun.delimited && self.scan.verdict == Verdict::Open {
-            self.fail(Error::new(Code::UpstreamCut, "the stream ended without its last event."));
-            return;
-        }
-        begun.lease.finish();
-        self.ended = Some(if self.scan.verdict == Verdict::Failed {
-            Ending::Failed(Code::UpstreamFailedMidStream)
-        } else {
-            Ending::Complete
-        });
+        begun.source.finish();
     }
 
     /// Whether the body ends well for HTTP, and the record of it.
@@ -215,67 +258,11 @@ impl Stream {
             attempt.code = code;
         }
         trip.end(self.status, code);
-        if code.is_some() && !self.scan.on { Err(Broken) } else { Ok(()) }
-    }
-}
-
-impl Scan {
-    fn read(&mut self, data: Bytes, trip: &mut Trip, ready: &mut VecDeque<Bytes>) {
-        let bytes = if self.held.is_empty() {
-            data
-        } else {
-            self.held.extend_from_slice(&data);
-            if self.cursor.event_end(&self.held).is_none() && self.held.len() <= HELD_BYTES {
-                return;
-            }
-            self.held.split().freeze()
+        let told = match &self.reader {
+            Reader::Scan(scan) => scan.on,
+            Reader::Translator(_) => true,
         };
-        let mut sent = 0;
-        let mut at = 0;
-        self.cursor = sse::Cursor::default();
-        while let Some(length) = self.cursor.event_end(&bytes[at..]) {
-            if self.passes(&bytes[at..at + length], trip) {
-                at += length;
-            } else {
-                push(ready, bytes.slice(sent..at));
-                at += length;
-                sent = at;
-            }
-            self.cursor = sse::Cursor::default();
-        }
-        if bytes.len() - at > HELD_BYTES {
-            self.on = false;
-            at = bytes.len();
-        }
-        push(ready, bytes.slice(sent..at));
-        self.held.extend_from_slice(&bytes[at..]);
-    }
-
-    /// The stream is over: what is held has no blank line behind it, but may be the last event all the same.
-    fn finish(&mut self, trip: &mut Trip, ready: &mut VecDeque<Bytes>) {
-        let last = self.held.split().freeze();
-        if self.on && self.passes(&last, trip) {
-            push(ready, last);
-        }
-    }
-
-    /// Notes what an event says; false for the one that the client did not ask for.
-    fn passes(&mut self, event: &[u8], trip: &mut Trip) -> bool {
-        match openai::read_event(&sse::event_data(event)) {
-            Event::Piece => trip.answer.chunks += 1,
-            Event::PieceWithUsage(usage) => {
-                trip.answer.chunks += 1;
-                trip.answer.usage = Some(usage);
-            }
-            Event::UsageOnly(usage) => {
-                trip.answer.usage = Some(usage);
-                return !self.hide_usage;
-            }
-            Event::Failure => self.verdict = Verdict::Failed,
-            Event::Done if self.verdict == Verdict::Open => self.verdict = Verdict::Done,
-            Event::Done | Event::Nothing => {}
-        }
-        true
+        if code.is_some() && !told { Err(Broken) } else { Ok(()) }
     }
 }
 
@@ -337,7 +324,7 @@ impl Stream {
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
         while self.ended.is_none() && self.gathered() < GATHERED_BYTES {
             let polled = match self.upstream.borrow_mut().as_mut() {
-                Some(begun) => begun.lease.poll_data(context),
+                Some(begun) => begun.source.poll_data(context),
                 None => Poll::Ready(Some(Err(self.watch.expired()))),
             };
             match polled {

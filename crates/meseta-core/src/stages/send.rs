@@ -1,21 +1,25 @@
 //! One attempt at one target: connect, send, and wait for the first piece of the answer. Nothing has gone to the client
 //! yet, so every failure in here can still become a status, or another target's turn.
 
+mod answer;
+
 use std::future::{Future, poll_fn};
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
-use http::header::{CONTENT_TYPE, LOCATION};
-use http::{HeaderMap, Response, StatusCode, response};
-use meseta_wire::openai;
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, LOCATION};
+use http::{HeaderMap, Response, response};
+use meseta_wire::dialect::Dialect;
 use tokio::time::{Instant, timeout_at};
 
-use crate::endpoint::Call;
+use crate::continuation::Keep;
+use crate::decompress::{self, Decoder, Undecodable};
 use crate::error::{Code, Error};
 use crate::snapshot::{Target, Timeouts};
 use crate::stages::Stage;
 use crate::stages::choose::Choice;
-use crate::stages::translate::Wire;
+use crate::stages::translate::{Reading, Wire};
 use crate::trip::Trip;
 use crate::upstream::{Lease, announced};
 
@@ -28,27 +32,90 @@ pub(crate) struct Answer {
 }
 
 pub(crate) enum AnswerBody {
-    /// All of it, checked.
+    /// All of it, checked, in the client's dialect.
     Whole(Bytes),
     /// A stream of events, or an answer too long to hold; `first` has arrived.
-    Begun(Box<Begun>),
+    Begun(Box<Begun>, Box<Onward>),
 }
 
 pub(crate) struct Begun {
     pub first: Bytes,
     /// Where the rest comes from.
-    pub lease: Lease,
+    pub source: Source,
     pub events: bool,
-    pub hide_usage: bool,
     /// The end of the body is marked (by length, chunks or HTTP/2), so that a cut can be told from an end.
     pub delimited: bool,
     pub timeouts: Timeouts,
     pub total: Instant,
 }
 
+/// What `relay` does with a stream.
+pub(crate) struct Onward {
+    pub reading: Reading,
+    pub keep: Option<Box<Keep>>,
+}
+
+/// The body of an answer as it comes, unpacked.
+pub(crate) struct Source {
+    lease: Lease,
+    unpacking: Option<Box<Unpacking>>,
+}
+
+struct Unpacking {
+    decoder: Decoder,
+    out: BytesMut,
+}
+
+/// What one packet may unpack to.
+const UNPACKED_BYTES: u64 = 64 * 1024 * 1024;
+
+impl Source {
+    fn new(lease: Lease, head: &response::Parts) -> Result<Source, Error> {
+        let codings = decompress::codings(&head.headers).map_err(|error| packed_wrongly(&error))?;
+        let unpacking = (!codings.is_empty())
+            .then(|| Box::new(Unpacking { decoder: Decoder::new(&codings), out: BytesMut::new() }));
+        Ok(Source { lease, unpacking })
+    }
+
+    /// The next piece of the body, perhaps empty; `None` at its end.
+    pub fn poll_data(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, Error>>> {
+        let data = ready!(self.lease.poll_data(context));
+        let Some(unpacking) = &mut self.unpacking else { return Poll::Ready(data) };
+        Poll::Ready(match data {
+            Some(Ok(data)) => Some(
+                unpacking
+                    .decoder
+                    .push(&data, &mut unpacking.out, UNPACKED_BYTES)
+                    .map(|()| unpacking.out.split().freeze())
+                    .map_err(|error| packed_wrongly(&error)),
+            ),
+            Some(Err(error)) => Some(Err(error)),
+            None => match unpacking.decoder.finish() {
+                Ok(()) => None,
+                Err(error) => Some(Err(packed_wrongly(&error))),
+            },
+        })
+    }
+
+    /// The body has been read to its end, so that no poll is needed to learn of it.
+    fn ended(&self) -> bool {
+        self.unpacking.is_none() && self.lease.ended()
+    }
+
+    pub fn finish(self) {
+        self.lease.finish();
+    }
+}
+
+fn packed_wrongly(error: &Undecodable) -> Error {
+    Error::new(Code::UpstreamInvalidAnswer, format!("the provider's answer: {error}."))
+}
+
 /// Answers up to this size are held back until they are complete, so that a broken one can still become an error or
 /// another target's turn. Longer ones are relayed as they come.
 const WHOLE_BYTES: usize = 1024 * 1024;
+/// An answer that must be translated as a whole may be this long.
+const TRANSLATED_BYTES: usize = 32 * 1024 * 1024;
 
 pub(crate) async fn send(trip: &mut Trip, choice: Choice, wire: Wire) -> Result<Answer, Error> {
     trip.enter(Stage::Send);
@@ -65,41 +132,69 @@ pub(crate) async fn send(trip: &mut Trip, choice: Choice, wire: Wire) -> Result<
     })
 }
 
-async fn attempt(trip: &mut Trip, choice: Choice, wire: Wire) -> Result<Answer, Error> {
+async fn attempt(trip: &mut Trip, choice: Choice, mut wire: Wire) -> Result<Answer, Error> {
     let target = choice.target;
     let timeouts = target.timeouts;
-    let hide_usage = wire.hide_usage;
     let total = Instant::now() + timeouts.total;
-    let Exchanged { head: response, mut lease, first_token } = exchange(trip, &target, &wire, total).await?;
-    let (head, ()) = response.into_parts();
+    let Exchanged { head: response, lease, first_token } = exchange(trip, &target, &wire, total).await?;
+    let (mut head, ()) = response.into_parts();
     let now = trip.now();
     if let Some(attempt) = trip.attempt() {
         attempt.status = Some(head.status.as_u16());
         attempt.first_byte = Some(now);
     }
     refuse_redirect(&head)?;
-    let events = head.status.is_success() && content_type_is(&head.headers, b"text/event-stream");
-    let held = collect(&head, &mut lease, &timeouts, (first_token, total), events).await?;
+    let delimited = lease.delimited();
+    let mut source = Source::new(lease, &head)?;
+    if source.unpacking.is_some() {
+        head.headers.remove(CONTENT_ENCODING);
+        head.headers.remove(CONTENT_LENGTH);
+    }
+    let events = head.status.is_success() && is_event_stream(&head.headers, &wire.reading);
+    if let Reading::Conversation(translation) = &wire.reading
+        && head.status.is_success()
+        && translation.stream != events
+    {
+        let (asked, came) =
+            if events { ("a whole answer", "a stream") } else { ("a stream", "a whole answer") };
+        return Err(Error::new(
+            Code::UpstreamInvalidAnswer,
+            format!("the provider was asked for {asked} and sent {came}."),
+        ));
+    }
+    let limit = match (&wire.reading, events) {
+        (_, true) => 0,
+        (Reading::Same { .. }, false) => WHOLE_BYTES,
+        (_, false) => TRANSLATED_BYTES,
+    };
+    let held = collect(&head, &mut source, &timeouts, (first_token, total), limit).await?;
     let body = match held {
         Held::All(bytes) => {
-            lease.finish();
+            source.finish();
             let now = trip.now();
             if let Some(attempt) = trip.attempt() {
                 attempt.ended = Some(now);
                 attempt.response_bytes = bytes.len() as u64;
             }
-            trip.answer.usage = check(&head, &bytes)?;
+            let bytes = answer::read(trip, &mut wire.reading, &mut head, bytes)?;
+            if let (Some(keep), true) = (wire.keep.take(), head.status.is_success())
+                && let Ok(text) = std::str::from_utf8(&bytes)
+            {
+                keep.put(text);
+            }
             AnswerBody::Whole(bytes)
         }
-        Held::Begun(first) => AnswerBody::Begun(Box::new(Begun {
-            first,
-            delimited: lease.delimited(),
-            lease,
-            events,
-            hide_usage,
-            timeouts,
-            total,
-        })),
+        Held::Begun(_) if !events && !matches!(wire.reading, Reading::Same { .. }) => {
+            return Err(Error::new(
+                Code::UpstreamInvalidAnswer,
+                format!("the provider's answer is longer than {TRANSLATED_BYTES} bytes."),
+            ));
+        }
+        Held::Begun(first) => {
+            let begun = Begun { first, source, events, delimited, timeouts, total };
+            let onward = Onward { reading: wire.reading, keep: wire.keep };
+            AnswerBody::Begun(Box::new(begun), Box::new(onward))
+        }
     };
     Ok(Answer { head, body, target, model: choice.model })
 }
@@ -115,10 +210,6 @@ struct Exchanged {
 
 /// Connects (or takes a connection that is there) and waits for the answer's head.
 async fn exchange(trip: &mut Trip, target: &Target, wire: &Wire, total: Instant) -> Result<Exchanged, Error> {
-    let address = match wire.call {
-        Call::Chat => &target.chat,
-        Call::Embeddings => &target.embeddings,
-    };
     loop {
         let pool = trip.worker.pool.clone();
         let mut lease = pool.lease(target).await?;
@@ -127,7 +218,9 @@ async fn exchange(trip: &mut Trip, target: &Target, wire: &Wire, total: Instant)
             attempt.connected = (!lease.reused()).then_some(now);
         }
         let first_token = (Instant::now() + target.timeouts.first_token).min(total);
-        let Ok(sent) = timeout_at(first_token, lease.send(&wire.headers, &wire.body, address)).await else {
+        let Ok(sent) =
+            timeout_at(first_token, lease.send(&wire.method, &wire.headers, &wire.body, &wire.address)).await
+        else {
             return Err(late(target.timeouts, total));
         };
         match sent {
@@ -147,19 +240,19 @@ enum Held {
 
 async fn collect(
     head: &response::Parts,
-    lease: &mut Lease,
+    source: &mut Source,
     timeouts: &Timeouts,
     (first_token, total): (Instant, Instant),
-    events: bool,
+    limit: usize,
 ) -> Result<Held, Error> {
     let mut first = Bytes::new();
     let mut joined = BytesMut::new();
     let mut deadline = first_token;
-    if announced(&head.headers).is_some_and(|length| length > WHOLE_BYTES as u64) {
+    if announced(&head.headers).is_some_and(|length| length > limit.max(WHOLE_BYTES) as u64) {
         return Ok(Held::Begun(first));
     }
     loop {
-        let data = match timeout_at(deadline, poll_fn(|context| lease.poll_data(context))).await {
+        let data = match timeout_at(deadline, poll_fn(|context| source.poll_data(context))).await {
             Ok(Some(data)) => data?,
             Ok(None) => break,
             Err(_) if first.is_empty() => return Err(late(*timeouts, total)),
@@ -176,42 +269,19 @@ async fn collect(
             }
             joined.extend_from_slice(&data);
         }
-        if events || joined.len() > WHOLE_BYTES {
+        if first.len().max(joined.len()) > limit {
             let first = if joined.is_empty() { first } else { joined.freeze() };
             return Ok(Held::Begun(first));
         }
-        if lease.ended() {
+        if source.ended() {
             break;
         }
         deadline = (Instant::now() + timeouts.idle).min(total);
     }
-    if events && head.status == StatusCode::OK {
+    if limit == 0 {
         return Err(Error::new(Code::UpstreamCut, "the stream ended before its first event."));
     }
     Ok(Held::All(if joined.is_empty() { first } else { joined.freeze() }))
-}
-
-/// A whole answer that says 200 must be the JSON that the API promises; an error must be one that the client can read.
-fn check(head: &response::Parts, body: &Bytes) -> Result<Option<meseta_wire::usage::Usage>, Error> {
-    match openai::read_answer(body) {
-        Ok(answer) => Ok(answer.usage),
-        Err(error) if head.status.is_success() => Err(Error::new(
-            Code::UpstreamInvalidAnswer,
-            format!("the provider answered {} but its body is not a JSON object ({error}).", head.status),
-        )),
-        Err(_) => {
-            let excerpt: String = String::from_utf8_lossy(&body[..body.len().min(512)])
-                .chars()
-                .filter(|character| !character.is_control())
-                .take(200)
-                .collect();
-            Err(Error::new(
-                Code::UpstreamRejected,
-                format!("the provider answered {} without a JSON body: {excerpt}", head.status),
-            )
-            .with_status(head.status))
-        }
-    }
 }
 
 /// A redirect is not followed: it would carry the request, and perhaps the key, to a host that nobody configured.
@@ -225,6 +295,16 @@ fn refuse_redirect(head: &response::Parts) -> Result<(), Error> {
         Code::UpstreamProtocolError,
         format!("the provider redirects ({}) to {to}. Set `base_url` to the final address.", head.status),
     ))
+}
+
+/// Whether the answer comes as a stream of events in the form that its dialect has.
+fn is_event_stream(headers: &HeaderMap, reading: &Reading) -> bool {
+    match reading {
+        Reading::Conversation(translation) if translation.target == Dialect::BedrockConverse => {
+            content_type_is(headers, b"application/vnd.amazon.eventstream")
+        }
+        _ => content_type_is(headers, b"text/event-stream"),
+    }
 }
 
 fn content_type_is(headers: &HeaderMap, expected: &[u8]) -> bool {

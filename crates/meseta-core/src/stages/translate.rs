@@ -1,15 +1,26 @@
-//! What the client asked, in the target's own words: address, headers, body. Pure; in the same dialect the body
-//! passes byte for byte but for the model id and the usage option.
+//! What the client asked, in the target's own words: address, headers, body. Pure. Where the target speaks the client's
+//! dialect the body passes byte for byte but for the model id and the usage option.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::SystemTime;
 
 use bytes::Bytes;
-use http::header::{
-    ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue,
-    USER_AGENT,
-};
+use http::Method;
+use http::header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, HOST};
+use http::header::{HeaderMap, HeaderName, HeaderValue, USER_AGENT};
+use meseta_wire::dialect::{self, Context, Dialect};
 use meseta_wire::edit::{self, Edits};
+use meseta_wire::embeddings;
+use meseta_wire::feature::{Losses, Refused};
+use meseta_wire::json::Json;
+use meseta_wire::shape::Malformed;
+use meseta_wire::{responses, signature};
 
+use crate::continuation::{Continued, Keep};
 use crate::endpoint::Call;
-use crate::snapshot::{CompiledAuth, Target};
+use crate::error::{Code, Error};
+use crate::snapshot::{Address, CompiledAuth, Operation, Target};
 use crate::stages::Stage;
 use crate::stages::choose::Choice;
 use crate::stages::identify::{API_KEY, Caller};
@@ -18,28 +29,74 @@ use crate::trip::Trip;
 
 /// A request that can be put on a wire of either version.
 pub(crate) struct Wire {
-    pub call: Call,
+    pub method: Method,
+    pub address: Arc<Address>,
     pub headers: HeaderMap,
     pub body: Bytes,
-    /// The stream will hold a usage event that the client did not ask for.
-    pub hide_usage: bool,
+    pub reading: Reading,
+    /// Where the answer is to be kept, if it is.
+    pub keep: Option<Box<Keep>>,
+}
+
+/// How the answer is to be read, and so what the client gets.
+pub(crate) enum Reading {
+    /// As it is. `hide_usage`: the stream will hold a usage event that the client did not ask for.
+    Same {
+        dialect: Dialect,
+        hide_usage: bool,
+    },
+    Conversation(Box<Translation>),
+    /// The number of a request's tokens.
+    Count(Dialect),
+    Embeddings(Box<Embedding>),
+}
+
+/// Texts that are embedded in another dialect than the client's.
+pub(crate) struct Embedding {
+    pub operation: Operation,
+    /// The model id at the provider.
+    pub model: String,
+    pub inputs: usize,
+    pub base64: bool,
+    pub losses: Losses,
+}
+
+/// A conversation whose ends speak differently.
+pub(crate) struct Translation {
+    pub target: Dialect,
+    pub context: Context,
+    pub losses: Losses,
+    pub stream: bool,
+}
+
+/// Tells the client and the record what was left out.
+pub(crate) fn note(trip: &mut Trip, losses: &Losses) {
+    trip.answer.translated = Some(losses.target());
+    trip.answer.dropped = (!losses.is_empty()).then(|| losses.noted().join(", "));
+}
+
+pub(crate) enum Translated {
+    Wire(Box<Wire>),
+    /// Nobody has to be asked.
+    Answered(Vec<u8>),
 }
 
 /// Client headers that may travel on to any provider: they describe the call, and none is a credential.
-const FORWARDED: [HeaderName; 6] = [
-    ACCEPT,
+const FORWARDED: [HeaderName; 5] = [
     USER_AGENT,
     HeaderName::from_static("idempotency-key"),
     HeaderName::from_static("traceparent"),
     HeaderName::from_static("tracestate"),
     HeaderName::from_static("x-request-id"),
 ];
-const FORWARDED_PREFIXES: [&str; 3] = ["openai-", "anthropic-", "x-stainless-"];
+/// Those that travel only to a provider that speaks the client's own dialect.
+const OWN_DIALECT_PREFIXES: [&str; 3] = ["openai-", "anthropic-", "x-stainless-"];
 
 /// What no `forward_headers` pattern can let through: framing is ours to do, and our own key is nobody else's.
-const NEVER_FORWARDED: [&str; 14] = [
+const NEVER_FORWARDED: [&str; 15] = [
     "accept-encoding",
     "connection",
+    "content-encoding",
     "content-length",
     "content-type",
     "cookie",
@@ -57,36 +114,212 @@ const NEVER_FORWARDED: [&str; 14] = [
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const IDENTITY: HeaderValue = HeaderValue::from_static("identity");
 const AGENT: HeaderValue = HeaderValue::from_static(concat!("meseta/", env!("CARGO_PKG_VERSION")));
+const GOOGLE_KEY: HeaderName = HeaderName::from_static("x-goog-api-key");
 
-pub(crate) fn translate(trip: &mut Trip, ask: &Ask<'_>, choice: &Choice) -> Wire {
+pub(crate) fn translate(
+    trip: &mut Trip,
+    ask: &Ask<'_>,
+    continued: Option<&Continued>,
+    choice: &Choice,
+) -> Result<Translated, Error> {
     trip.enter(Stage::Translate);
-    let target = &choice.target;
-    let ask_usage = ask.call == Call::Chat && ask.envelope.stream && target.ask_stream_usage;
-    let edits = Edits { model: Some(&choice.model), ask_usage };
-    let body = edit::apply(&ask.body, &ask.envelope, &edits).map_or_else(|| ask.body.clone(), Bytes::from);
+    let client = ask.call.dialect();
+    let target = &*choice.target;
+    let same = passes(ask, continued, target);
+    let (operation, body, reading) = if let Some(operation) = same {
+        let ask_usage = ask.call == Call::Chat && ask.envelope.stream && target.ask_stream_usage;
+        let edits = Edits { model: Some(&choice.model), ask_usage };
+        let body =
+            edit::apply(&ask.body, &ask.envelope, &edits).map_or_else(|| ask.body.clone(), Bytes::from);
+        let hide_usage = ask_usage && !ask.envelope.include_usage;
+        (operation, body, Reading::Same { dialect: client, hide_usage })
+    } else {
+        // UTF-8 was checked when the envelope was read.
+        let text = std::str::from_utf8(&ask.body).unwrap_or_default();
+        let json = Json::parse(text).map_err(|error| invalid_json(&error))?;
+        match ask.call {
+            Call::Embeddings => embeddings(&json, choice)?,
+            Call::CountTokens => match count(&json, choice)? {
+                Some(asked) => asked,
+                None => return Ok(Translated::Answered(estimate(text))),
+            },
+            Call::Chat | Call::Responses | Call::Messages => {
+                conversation(trip, ask, continued, &json, choice)?
+            }
+        }
+    };
+    let address = target.address(operation, &choice.model).ok_or_else(|| not_offered(ask.call, target))?;
+    let mut headers = headers(ask.headers, &ask.caller, target, same.is_some());
+    sign(target, &Method::POST, &address, &mut headers, &body)?;
     if let Some(attempt) = trip.attempt() {
         attempt.request_bytes = body.len() as u64;
     }
-    let headers = headers(ask.headers, ask.caller, target);
-    Wire { call: ask.call, headers, body, hide_usage: ask_usage && !ask.envelope.include_usage }
+    let keep = Keep::of(trip, ask, continued, choice).map(Box::new);
+    Ok(Translated::Wire(Box::new(Wire { method: Method::POST, address, headers, body, reading, keep })))
 }
 
-fn headers(client: &HeaderMap, caller: Caller, target: &Target) -> HeaderMap {
+/// The operation by which the client's own bytes can go to the target; `None` when they must be translated.
+fn passes(ask: &Ask<'_>, continued: Option<&Continued>, target: &Target) -> Option<Operation> {
+    let client = ask.call.dialect();
+    let operation = match ask.call {
+        Call::Embeddings => Operation::Embeddings,
+        Call::CountTokens => Operation::MessagesCountTokens,
+        _ if !target.speaks(client) => return None,
+        _ => Operation::conversation(client, ask.envelope.stream),
+    };
+    // An answer that somebody else gave is unknown to this target: the conversation goes with the request.
+    let at_home = continued.is_none_or(|continued| continued.is_at(target));
+    // Another provider's signature would be refused; the conversation has changed sides before.
+    let own = memchr::memmem::find(&ask.body, FOREIGN.as_bytes()).is_none();
+    (target.offers(operation) && at_home && own).then_some(operation)
+}
+
+/// How a signature of another provider begins where it stands in JSON.
+const FOREIGN: &str = "\"meseta.";
+
+type Asked = (Operation, Bytes, Reading);
+
+fn conversation(
+    trip: &mut Trip,
+    ask: &Ask<'_>,
+    continued: Option<&Continued>,
+    json: &Json<'_>,
+    choice: &Choice,
+) -> Result<Asked, Error> {
+    let client = ask.call.dialect();
+    let target = &*choice.target;
+    let dialect = if target.speaks(client) { client } else { target.dialects[0] };
+    let json = match continued {
+        Some(continued) => Cow::Owned(continued.join(json)),
+        None => Cow::Borrowed(json),
+    };
+    if client == Dialect::AnthropicMessages {
+        meseta_wire::messages::check_limit(&json).map_err(|error| malformed(&error))?;
+    }
+    let mut losses = Losses::new(client, dialect);
+    let request = dialect::decode_request(client, &json, &mut losses).map_err(|error| malformed(&error))?;
+    if request.previous_response_id.is_some() && dialect != client {
+        return Err(unknown_response(request.previous_response_id.as_deref().unwrap_or_default()));
+    }
+    let destination = target.destination(&choice.model);
+    let body = dialect::encode_request(dialect, &request, &destination, &mut losses)
+        .map_err(|refused| unsupported(&refused))?;
+    let context = Context {
+        id: trip.id.hex(),
+        request_id: trip.id.text(),
+        model: ask.envelope.model.clone().unwrap_or_else(|| choice.model.to_string()),
+        created: seconds(),
+        include_usage: request.include_usage,
+        echo: (client == Dialect::OpenaiResponses).then(|| responses::echo(&json)),
+    };
+    let translation = Translation { target: dialect, context, losses, stream: request.stream };
+    let operation = Operation::conversation(dialect, request.stream);
+    Ok((operation, Bytes::from(body), Reading::Conversation(Box::new(translation))))
+}
+
+fn count(json: &Json<'_>, choice: &Choice) -> Result<Option<Asked>, Error> {
+    let target = &*choice.target;
+    let dialect = target.dialects[0];
+    let Some(operation) = Operation::count(dialect).filter(|operation| target.offers(*operation)) else {
+        return Ok(None);
+    };
+    let mut losses = Losses::new(Dialect::AnthropicMessages, dialect);
+    let request = dialect::decode_request(Dialect::AnthropicMessages, json, &mut losses)
+        .map_err(|error| malformed(&error))?;
+    let destination = target.destination(&choice.model);
+    let Some(body) = dialect::encode_count(dialect, &request, &destination, &mut losses) else {
+        return Ok(None);
+    };
+    let body = body.map_err(|refused| unsupported(&refused))?;
+    Ok(Some((operation, Bytes::from(body), Reading::Count(dialect))))
+}
+
+/// The answer where the provider cannot count: four bytes of the request are about one token. Too many rather than too
+/// few for most texts, since the JSON around them counts too.
+fn estimate(text: &str) -> Vec<u8> {
+    format!(r#"{{"input_tokens":{}}}"#, text.len().div_ceil(4)).into_bytes()
+}
+
+fn embeddings(json: &Json<'_>, choice: &Choice) -> Result<Asked, Error> {
+    let target = &*choice.target;
+    let dialect = target.dialects[0];
+    let mut losses = Losses::new(Dialect::OpenaiChat, dialect);
+    let request = embeddings::decode_request(json, &mut losses).map_err(|error| malformed(&error))?;
+    let (operation, body) = if target.offers(Operation::BatchEmbedContents) {
+        let body = embeddings::gemini::encode_request(&request, &choice.model);
+        (Operation::BatchEmbedContents, body)
+    } else if target.offers(Operation::InvokeModel) {
+        let body = embeddings::bedrock::encode_request(&request, &choice.model)
+            .map_err(|error| Error::new(Code::RequestUnsupported, error.to_string()).with_param("input"))?;
+        (Operation::InvokeModel, body)
+    } else {
+        return Err(not_offered(Call::Embeddings, target));
+    };
+    let embedding = Embedding {
+        operation,
+        model: choice.model.to_string(),
+        inputs: request.inputs.len(),
+        base64: request.base64,
+        losses,
+    };
+    Ok((operation, Bytes::from(body), Reading::Embeddings(Box::new(embedding))))
+}
+
+fn invalid_json(error: &serde_json::Error) -> Error {
+    Error::new(Code::RequestInvalidJson, format!("The request is not usable: {error}."))
+}
+
+fn malformed(error: &Malformed) -> Error {
+    let path = if error.path.is_empty() { "body".to_owned() } else { error.path.clone() };
+    Error::new(Code::RequestInvalidField, error.to_string()).with_param(path)
+}
+
+fn unsupported(refused: &Refused) -> Error {
+    let message = format!(
+        "`{}`: {} cannot be said in the dialect of this model's provider ({}). {}",
+        refused.path,
+        refused.feature.as_str(),
+        refused.target.title(),
+        refused.feature.note()
+    );
+    Error::new(Code::RequestUnsupported, message).with_param(refused.path)
+}
+
+pub(crate) fn unknown_response(id: &str) -> Error {
+    let shown: String = id.chars().filter(|character| !character.is_control()).take(100).collect();
+    Error::new(Code::ResponseNotFound, format!("There is no stored response '{shown}' for this key."))
+        .with_param("previous_response_id")
+        .with_status(http::StatusCode::BAD_REQUEST)
+}
+
+fn not_offered(call: Call, target: &Target) -> Error {
+    let what = match call {
+        Call::Embeddings => "embeddings",
+        Call::CountTokens => "counting tokens",
+        Call::Chat | Call::Responses | Call::Messages => "conversations",
+    };
+    Error::new(Code::RequestUnsupported, format!("{} does not offer {what}.", target.name))
+        .with_param("model")
+}
+
+pub(crate) fn seconds() -> u64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+pub(crate) fn headers(client: &HeaderMap, caller: &Caller, target: &Target, same: bool) -> HeaderMap {
     let passthrough = matches!(target.auth, CompiledAuth::Passthrough);
     let mut headers = HeaderMap::with_capacity(16);
     headers.insert(HOST, target.host.clone());
     headers.insert(CONTENT_TYPE, JSON);
-    // We read the answer on its way through; compression would hide it.
+    // We read the answer on its way through, and most of it is too short to be worth packing.
     headers.insert(ACCEPT_ENCODING, IDENTITY);
     for (name, value) in client {
         let credential = *name == AUTHORIZATION || *name == API_KEY;
-        let travels = if NEVER_FORWARDED.contains(&name.as_str()) {
+        let travels = if NEVER_FORWARDED.contains(&name.as_str()) || credential {
             false
-        } else if credential {
-            passthrough && !caller.credential_is_ours
         } else {
             FORWARDED.contains(name)
-                || FORWARDED_PREFIXES.iter().any(|prefix| name.as_str().starts_with(prefix))
+                || (same && (*name == ACCEPT || is_of_dialect(name)))
                 || target.forward_headers.iter().any(|pattern| pattern.matches(name))
         };
         // Which account a call is billed to goes with the credential: with our key, it is ours to say.
@@ -95,6 +328,9 @@ fn headers(client: &HeaderMap, caller: Caller, target: &Target) -> HeaderMap {
             headers.append(name, value.clone());
         }
     }
+    if passthrough && !caller.credential_is_ours {
+        pass_credential(client, target, same, &mut headers);
+    }
     headers.entry(USER_AGENT).or_insert(AGENT);
     if let CompiledAuth::Header(name, value) = &target.auth {
         headers.insert(name, value.clone());
@@ -102,5 +338,60 @@ fn headers(client: &HeaderMap, caller: Caller, target: &Target) -> HeaderMap {
     for (name, value) in &target.headers {
         headers.insert(name, value.clone());
     }
+    for (name, value) in &target.default_headers {
+        headers.entry(name).or_insert_with(|| value.clone());
+    }
     headers
 }
+
+fn is_of_dialect(name: &HeaderName) -> bool {
+    OWN_DIALECT_PREFIXES.iter().any(|prefix| name.as_str().starts_with(prefix))
+}
+
+/// The client's own credential, in the header where the target looks for one.
+fn pass_credential(client: &HeaderMap, target: &Target, same: bool, headers: &mut HeaderMap) {
+    if same {
+        for name in [AUTHORIZATION, API_KEY] {
+            for value in client.get_all(&name) {
+                headers.append(&name, value.clone());
+            }
+        }
+        return;
+    }
+    let bearer = client.get(AUTHORIZATION).and_then(|value| value.as_bytes().split_at_checked(7));
+    let key = match (bearer, client.get(API_KEY)) {
+        (_, Some(key)) => key.as_bytes(),
+        (Some((scheme, key)), None) if scheme.eq_ignore_ascii_case(b"bearer ") => key.trim_ascii(),
+        _ => return,
+    };
+    let (name, value) = match target.dialects[0] {
+        Dialect::AnthropicMessages => (API_KEY, key.to_vec()),
+        Dialect::GeminiGenerateContent => (GOOGLE_KEY, key.to_vec()),
+        _ => (AUTHORIZATION, [b"Bearer ", key].concat()),
+    };
+    // It was a header's value before, so it is one now.
+    if let Ok(mut value) = HeaderValue::from_bytes(&value) {
+        value.set_sensitive(true);
+        headers.insert(name, value);
+    }
+}
+
+/// AWS wants the whole request signed, so this comes last.
+pub(crate) fn sign(
+    target: &Target,
+    method: &Method,
+    address: &Address,
+    headers: &mut HeaderMap,
+    body: &[u8],
+) -> Result<(), Error> {
+    let CompiledAuth::Sigv4(signer) = &target.auth else { return Ok(()) };
+    let path = address.path.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
+    signer
+        .sign(method, path, headers, body, SystemTime::now())
+        .map_err(|error| Error::new(Code::PlaneInternal, format!("{}: {error}.", target.name)))
+}
+
+const _: () = {
+    // The mark that `passes` looks for is the one that the signatures are written with.
+    assert!(signature::MARK.len() + 1 == FOREIGN.len());
+};

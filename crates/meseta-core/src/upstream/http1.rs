@@ -15,7 +15,7 @@ use std::task::{Context, Poll, Waker, ready};
 
 use bytes::{Buf, Bytes, BytesMut};
 use http::header::{CONNECTION, CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCODING};
-use http::{Response, StatusCode};
+use http::{Method, Response, StatusCode};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
@@ -90,11 +90,12 @@ impl Http1 {
     /// Sends a request and reads the head of the answer.
     pub async fn exchange(
         &mut self,
+        method: &Method,
         target: &str,
         headers: &HeaderMap,
         body: &Bytes,
     ) -> Result<Response<()>, Failure> {
-        let head = request_head(target, headers, body);
+        let head = request_head(method, target, headers, body);
         self.reusable = false;
         let early = self.write(head, body).await?;
         loop {
@@ -213,9 +214,10 @@ impl Http1 {
     }
 }
 
-fn request_head(target: &str, headers: &HeaderMap, body: &Bytes) -> BytesMut {
+fn request_head(method: &Method, target: &str, headers: &HeaderMap, body: &Bytes) -> BytesMut {
     let mut head = BytesMut::with_capacity(1024 + body.len().min(JOINED_BYTES));
-    head.extend_from_slice(b"POST ");
+    head.extend_from_slice(method.as_str().as_bytes());
+    head.extend_from_slice(b" ");
     head.extend_from_slice(target.as_bytes());
     head.extend_from_slice(b" HTTP/1.1\r\n");
     for (name, value) in headers {
@@ -225,9 +227,12 @@ fn request_head(target: &str, headers: &HeaderMap, body: &Bytes) -> BytesMut {
         head.extend_from_slice(value.as_bytes());
         head.extend_from_slice(b"\r\n");
     }
-    head.extend_from_slice(b"content-length: ");
-    head.extend_from_slice(body.len().to_string().as_bytes());
-    head.extend_from_slice(b"\r\n\r\n");
+    if *method == Method::POST {
+        head.extend_from_slice(b"content-length: ");
+        head.extend_from_slice(body.len().to_string().as_bytes());
+        head.extend_from_slice(b"\r\n");
+    }
+    head.extend_from_slice(b"\r\n");
     head
 }
 

@@ -168,6 +168,7 @@ impl Lease {
     /// Sends a request and waits for the head of the answer; the body comes by [`Lease::poll_data`].
     pub async fn send(
         &mut self,
+        method: &Method,
         headers: &HeaderMap,
         body: &Bytes,
         address: &Address,
@@ -175,14 +176,14 @@ impl Lease {
         match &mut self.kept {
             Some(Kept::Own(connection)) => {
                 let target = address.path.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
-                connection.exchange(target, headers, body).await.map_err(|failure| Unanswered {
+                connection.exchange(method, target, headers, body).await.map_err(|failure| Unanswered {
                     unsent: matches!(failure, Failure::Closed { unsent: true }),
                     error: failed(&failure),
                 })
             }
             Some(Kept::Shared(shared)) => {
                 let mut request = Request::new(Full::new(body.clone()));
-                *request.method_mut() = Method::POST;
+                request.method_mut().clone_from(method);
                 request.uri_mut().clone_from(&address.absolute);
                 request.headers_mut().clone_from(headers);
                 // HTTP/2 says it as :authority, which hyper takes from the address.

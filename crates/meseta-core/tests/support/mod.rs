@@ -69,7 +69,7 @@ impl House {
 /// One listener without keys, every model of the simulator below `sim/`, no log.
 pub fn document(provider: &str) -> Json {
     json!({
-        "format": 1,
+        "format": 2,
         "listeners": [listener("models", 0)],
         "targets": [target(provider)],
         "names": {},
@@ -77,6 +77,7 @@ pub fn document(provider: &str) -> Json {
         "default": null,
         "catalog": [{"id": "sim/echo", "owned_by": "sim"}],
         "log": null,
+        "responses": null,
     })
 }
 
@@ -104,14 +105,38 @@ pub fn target(base_url: &str) -> Json {
         "name": "sim/*",
         "provider": "sim",
         "model": "*",
-        "dialect": "openai_chat",
+        "dialects": ["openai_chat"],
         "base_url": base_url,
+        "paths": {
+            "chat_completions": "/chat/completions",
+            "responses": "/responses",
+            "responses_input_tokens": "/responses/input_tokens",
+            "messages": "/messages",
+            "messages_count_tokens": "/messages/count_tokens",
+            "generate_content": "/models/{model}:generateContent",
+            "stream_generate_content": "/models/{model}:streamGenerateContent?alt=sse",
+            "gemini_count_tokens": "/models/{model}:countTokens",
+            "converse": "/model/{model}/converse",
+            "converse_stream": "/model/{model}/converse-stream",
+            "bedrock_count_tokens": "/model/{model}/count-tokens",
+            "embeddings": "/embeddings",
+        },
         "query": "",
         "auth": {"type": "none"},
         "headers": {},
+        "default_headers": {},
         "forward_headers": ["x-sim"],
         "http_version": "auto",
         "ask_stream_usage": true,
+        "max_output_tokens": 8192,
+        "quirks": {
+            "max_tokens_field": "max_completion_tokens",
+            "developer_role": true,
+            "cache_control": false,
+            "reasoning": "reasoning_effort",
+            "json_schema": true,
+            "drop": [],
+        },
         "timeouts": {"connect_ms": 20_000, "first_token_ms": 60_000, "idle_ms": 60_000, "total_ms": 120_000},
     })
 }

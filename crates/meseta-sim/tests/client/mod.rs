@@ -205,3 +205,53 @@ pub fn until(simulator: &Simulator, wanted: impl Fn(&Stats) -> bool) -> Stats {
 pub fn leave(socket: &TcpStream) {
     socket.shutdown(Shutdown::Both).expect("closed");
 }
+
+/// A request of any method, with a JSON body.
+pub fn send_json(simulator: &Simulator, method: &str, target: &str, headers: &str, body: &Value) -> Reply {
+    let mut socket = connect(simulator);
+    let body = body.to_string();
+    let length = body.len();
+    let head =
+        format!("{method} {target} HTTP/1.1\r\nhost: sim\r\ncontent-length: {length}\r\n{headers}\r\n");
+    socket.write_all(head.as_bytes()).expect("sent");
+    socket.write_all(body.as_bytes()).expect("sent");
+    receive(&mut socket)
+}
+
+/// Starts a simulator that plays a script.
+pub fn play(script: &Value) -> Simulator {
+    Simulator::start("127.0.0.1", 0, Some(&script.to_string())).expect("it starts")
+}
+
+/// A script whose only rule says one of everything.
+pub fn everything() -> Value {
+    json!([{"reply": {
+        "content": [
+            {"thinking": "Hm, well.", "signature": "c2ln"},
+            {"thinking": "secret", "redacted": true},
+            {"text": "I look."},
+            {"tool": "weather", "arguments": {"city": "Oslo"}, "id": "one"},
+            {"tool": "odd", "arguments": "{", "id": "two"}
+        ],
+        "usage": {"input": 100, "cached": 40, "cache_write": 10, "output": 30, "reasoning": 12}
+    }}])
+}
+
+impl Reply {
+    /// Name and data of each named event.
+    pub fn named(&self) -> Vec<(String, Value)> {
+        let text = self.text();
+        let event = |event: &str| {
+            let (name, data) = event.strip_prefix("event: ")?.split_once("\ndata: ")?;
+            Some((name.to_owned(), serde_json::from_str(data).expect("JSON")))
+        };
+        text.split("\n\n").filter_map(event).collect()
+    }
+
+    /// A stretch of JSON in the data of events, whatever ends its lines.
+    pub fn data(&self) -> Vec<Value> {
+        let text = self.text();
+        let lines = text.lines().filter_map(|line| line.strip_prefix("data: "));
+        lines.map(|data| serde_json::from_str(data).expect("JSON")).collect()
+    }
+}

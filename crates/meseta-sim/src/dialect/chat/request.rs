@@ -5,9 +5,12 @@ use std::fmt;
 
 use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_json::Value;
 use serde_json::value::RawValue;
 
+use crate::dialect::parse;
 use crate::failure::Failure;
+use crate::prompt::{Ask, Choice, Tool};
 use crate::tokens;
 
 #[derive(Deserialize)]
@@ -26,6 +29,7 @@ pub struct ChatRequest<'a> {
     #[serde(borrow)]
     pub tool_choice: Option<&'a RawValue>,
     pub parallel_tool_calls: Option<bool>,
+    logprobs: Option<bool>,
 }
 
 #[derive(Deserialize)]
@@ -77,14 +81,8 @@ impl<'a> ChatRequest<'a> {
         self.messages.as_deref().unwrap_or_default()
     }
 
-    pub fn last(&self) -> Option<&Message<'a>> {
+    fn last_message(&self) -> Option<&Message<'a>> {
         self.messages().last()
-    }
-
-    /// The text of the last message of the user, "" if there is none.
-    pub fn question(&self) -> &str {
-        let last = self.messages().iter().rev().find(|message| message.role == "user");
-        last.map_or("", |message| &message.content.0)
     }
 
     pub fn streamed(&self) -> bool {
@@ -98,12 +96,44 @@ impl<'a> ChatRequest<'a> {
     pub fn choices(&self) -> u64 {
         self.n.unwrap_or(1)
     }
+}
 
-    pub fn limit(&self) -> Option<u64> {
-        self.max_completion_tokens.or(self.max_tokens)
+impl Ask for ChatRequest<'_> {
+    fn question(&self) -> &str {
+        let last = self.messages().iter().rev().find(|message| message.role == "user");
+        last.map_or("", |message| &message.content.0)
     }
 
-    pub fn stops(&self) -> &[String] {
+    fn last(&self) -> &str {
+        self.last_message().map_or("", |message| &message.content.0)
+    }
+
+    fn result(&self) -> Option<&str> {
+        self.last_message().filter(|last| last.role == "tool").map(|last| &*last.content.0)
+    }
+
+    fn tools(&self) -> Vec<Tool> {
+        let tools = self.tools.iter().flatten();
+        let function = |raw: &&RawValue| serde_json::from_str::<OfferedTool>(raw.get()).ok();
+        let tool =
+            |tool: OfferedTool| Tool { name: tool.function.name, parameters: tool.function.parameters };
+        tools.filter_map(function).map(tool).collect()
+    }
+
+    fn choice(&self) -> Choice {
+        let written = self.tool_choice.and_then(|choice| serde_json::from_str(choice.get()).ok());
+        match written {
+            Some(WrittenChoice::Word(word)) if word == "required" => Choice::Required,
+            Some(WrittenChoice::Tool { function }) => Choice::Named(function.name),
+            _ => Choice::Free,
+        }
+    }
+
+    fn parallel(&self) -> bool {
+        self.parallel_tool_calls != Some(false)
+    }
+
+    fn stops(&self) -> &[String] {
         match &self.stop {
             None => &[],
             Some(Stop::One(stop)) => std::slice::from_ref(stop),
@@ -111,8 +141,12 @@ impl<'a> ChatRequest<'a> {
         }
     }
 
+    fn limit(&self) -> Option<u64> {
+        self.max_completion_tokens.or(self.max_tokens)
+    }
+
     /// Tokens of all texts, of all tool calls and of all tools, the latter two as written.
-    pub fn prompt_tokens(&self) -> u64 {
+    fn prompt_tokens(&self) -> u64 {
         let of_message = |message: &Message| {
             tokens::count(&message.content.0)
                 + message.tool_calls.map_or(0, |calls| tokens::count(calls.get()))
@@ -120,18 +154,29 @@ impl<'a> ChatRequest<'a> {
         let tools = self.tools.iter().flatten().map(|tool| tokens::count(tool.get()));
         self.messages().iter().map(of_message).sum::<u64>() + tools.sum::<u64>()
     }
+
+    fn logprobs(&self) -> bool {
+        self.logprobs == Some(true)
+    }
 }
 
-/// Parses a body; what is no JSON and what is the wrong JSON are told apart.
-pub fn parse<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Failure> {
-    serde_json::from_slice(body).map_err(|error| {
-        let message = if error.is_data() {
-            format!("A field of the request is not what it must be: {error}.")
-        } else {
-            format!("The request body is not valid JSON: {error}.")
-        };
-        Failure::request(None, message)
-    })
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum WrittenChoice {
+    Word(String),
+    Tool { function: Function },
+}
+
+#[derive(Deserialize)]
+struct OfferedTool {
+    function: Function,
+}
+
+#[derive(Deserialize)]
+struct Function {
+    name: String,
+    #[serde(default)]
+    parameters: Value,
 }
 
 impl<'de: 'a, 'a> Deserialize<'de> for Content<'a> {

@@ -1,13 +1,15 @@
-//! Embeddings: unit vectors drawn from a hash of the input, so that equal inputs are near and others are not.
+//! Embeddings as `OpenAI` asks for them and gives them.
 
 use std::fmt::Write;
 
 use serde::Deserialize;
 
+use crate::base64;
+use crate::dialect::parse;
 use crate::failure::Failure;
 use crate::fingerprint::Fingerprint;
-use crate::request::parse;
 use crate::tokens;
+use crate::vector::{floats, vector};
 
 const DIMENSIONS: u64 = 1536;
 const MOST_DIMENSIONS: u64 = 4096;
@@ -89,16 +91,11 @@ impl Embeddings {
             let _ = write!(out, r#"{comma}{{"object":"embedding","index":{index},"embedding":"#);
             let vector = vector(*seed, self.dimensions);
             match self.format {
-                Format::Float => {
-                    for (at, value) in vector.iter().enumerate() {
-                        let _ = write!(out, "{}{value}", if at == 0 { '[' } else { ',' });
-                    }
-                    out.push(']');
-                }
+                Format::Float => floats(&vector, &mut out),
                 Format::Base64 => {
                     let bytes: Vec<u8> = vector.iter().flat_map(|value| value.to_le_bytes()).collect();
                     out.push('"');
-                    base64(&bytes, &mut out);
+                    base64::encode(&bytes, &mut out);
                     out.push('"');
                 }
             }
@@ -152,51 +149,9 @@ impl One {
     }
 }
 
-/// A unit vector. Only additions, multiplications and roots are used: they round alike on every machine.
-fn vector(seed: Fingerprint, dimensions: u64) -> Vec<f32> {
-    let signed = |index| ((seed.draw(index) >> 32) as u32).cast_signed();
-    let raw: Vec<f64> = (0..dimensions).map(|index| f64::from(signed(index)) / 2_147_483_648.0).collect();
-    let length = raw.iter().map(|value| value * value).sum::<f64>().sqrt();
-    #[expect(clippy::cast_possible_truncation, reason = "embeddings are 32-bit floats on the wire")]
-    raw.iter().map(|value| (value / length) as f32).collect()
-}
-
-/// Base64 of RFC 4648, with padding.
-fn base64(bytes: &[u8], out: &mut String) {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    for group in bytes.chunks(3) {
-        let mut three = [0; 3];
-        three[..group.len()].copy_from_slice(group);
-        let bits = u32::from_be_bytes([0, three[0], three[1], three[2]]);
-        for digit in 0..4_usize {
-            let value = (bits >> (18 - 6 * digit)) & 63;
-            out.push(if digit <= group.len() { char::from(DIGITS[value as usize]) } else { '=' });
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn base64_agrees_with_the_rfc() {
-        for (text, expected) in
-            [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foobar", "Zm9vYmFy")]
-        {
-            let mut out = String::new();
-            base64(text.as_bytes(), &mut out);
-            assert_eq!(out, expected);
-        }
-    }
-
-    #[test]
-    fn vectors_have_length_one_and_differ() {
-        let (one, other) = (vector(Fingerprint::of(b"a"), 256), vector(Fingerprint::of(b"b"), 256));
-        let product = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| f64::from(a * b)).sum::<f64>();
-        assert!((product(&one, &one) - 1.0).abs() < 1e-5);
-        assert!(product(&one, &other).abs() < 0.5);
-    }
 
     #[test]
     fn inputs_are_checked() {

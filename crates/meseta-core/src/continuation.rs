@@ -1,0 +1,191 @@
+//! Conversations that the Responses API keeps: going on from a stored answer, keeping a new one, reading and deleting.
+//!
+//! Whatever provider answered, the plane keeps the conversation, so that it survives a change of provider. A target that
+//! gave the last answer itself, and speaks Responses, is trusted to know it and gets the id alone.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use http::{HeaderMap, Method, StatusCode};
+use meseta_wire::dialect::Dialect;
+use meseta_wire::json::Json;
+use meseta_wire::responses;
+use serde::Deserialize;
+
+use crate::conversations::{Caller as Scope, ChainLimits, Entry, StoreError};
+use crate::endpoint::Call;
+use crate::error::{Code, Error};
+use crate::handle::Outbound;
+use crate::log::Attempt;
+use crate::serve::Shared;
+use crate::snapshot::{Operation, Target};
+use crate::stages::choose::Choice;
+use crate::stages::identify::Caller;
+use crate::stages::read::Ask;
+use crate::stages::send::send;
+use crate::stages::translate::{self, Reading, Wire};
+use crate::trip::Trip;
+
+/// How much of a conversation is joined to a request.
+const LIMITS: ChainLimits = ChainLimits { entries: 1_000, bytes: 32 * 1024 * 1024 };
+
+/// A stored answer that a request goes on from, and all before it.
+pub(crate) struct Continued {
+    /// Oldest first, never empty.
+    entries: Vec<Entry>,
+}
+
+impl Continued {
+    /// Whether the target itself gave the last answer and keeps it.
+    pub fn is_at(&self, target: &Target) -> bool {
+        target.speaks(Dialect::OpenaiResponses)
+            && self.entries.last().is_some_and(|entry| entry.target == *target.name)
+    }
+
+    /// The request with the whole conversation in its input.
+    pub fn join<'a>(&self, request: &Json<'a>) -> Json<'a> {
+        let mut history = Vec::new();
+        for entry in &self.entries {
+            if let Ok(Json::Array(items)) = Json::parse(&entry.input) {
+                history.extend(items.into_iter().map(Json::into_owned));
+            }
+            if let Ok(answer) = Json::parse(&entry.answer) {
+                history.extend(responses::output_items(&answer).into_iter().map(Json::into_owned));
+            }
+        }
+        responses::with_history(request, history)
+    }
+}
+
+/// Looks up what the request goes on from. `None` when it goes on from nothing, or from an answer that only the
+/// provider can know.
+pub(crate) async fn recall(trip: &Trip, ask: &Ask<'_>) -> Result<Option<Continued>, Error> {
+    if ask.call != Call::Responses {
+        return Ok(None);
+    }
+    let Some(id) = ask.envelope.previous_response_id.as_deref() else { return Ok(None) };
+    let shared = trip.worker.shared.clone();
+    let Some(store) = &shared.conversations else { return Ok(None) };
+    match store.chain(ask.caller.scope.clone(), id, LIMITS).await {
+        Ok(entries) if entries.is_empty() => Ok(None),
+        Ok(entries) => Ok(Some(Continued { entries })),
+        // The provider may know it; where it is none that can, `translate` says that it is not there.
+        Err(StoreError::NotFound { id: missing }) if missing == id => Ok(None),
+        Err(StoreError::NotFound { id: missing }) => Err(translate::unknown_response(&missing)),
+        Err(error @ (StoreError::ChainTooLong(_) | StoreError::Cycle { .. })) => {
+            Err(Error::new(Code::RequestTooLarge, format!("The conversation behind '{id}': {error}."))
+                .with_param("previous_response_id"))
+        }
+        Err(error) => Err(failed(&error)),
+    }
+}
+
+fn failed(error: &StoreError) -> Error {
+    Error::new(Code::PlaneStoreFailed, format!("The store of responses: {error}."))
+}
+
+/// An answer that is to be kept once it is complete.
+pub(crate) struct Keep {
+    shared: Arc<Shared>,
+    scope: Scope,
+    previous: Option<String>,
+    target: String,
+    input: String,
+}
+
+impl Keep {
+    /// `None` when the client does not want its answer kept, or nothing is kept at all.
+    pub fn of(trip: &Trip, ask: &Ask<'_>, continued: Option<&Continued>, choice: &Choice) -> Option<Keep> {
+        if ask.call != Call::Responses || ask.envelope.store == Some(false) {
+            return None;
+        }
+        let shared = trip.worker.shared.clone();
+        shared.conversations.as_ref()?;
+        // A conversation whose beginning only the provider knows cannot be told to another one: it is not kept.
+        if ask.envelope.previous_response_id.is_some() && continued.is_none() {
+            return None;
+        }
+        let json = Json::parse(std::str::from_utf8(&ask.body).ok()?).ok()?;
+        let input = Json::Array(responses::input_items(&json)).to_text();
+        Some(Keep {
+            shared,
+            scope: ask.caller.scope.clone(),
+            previous: ask.envelope.previous_response_id.clone(),
+            target: choice.target.name.to_string(),
+            input,
+        })
+    }
+
+    /// Keeps the answer. It is in line before the client hears the last of it, so a request that goes on from it finds
+    /// it. What cannot be kept is counted; the answer itself is not held up.
+    pub fn put(self, answer: &str) {
+        #[derive(Deserialize)]
+        struct Answer<'a> {
+            #[serde(borrow)]
+            id: std::borrow::Cow<'a, str>,
+        }
+        let Ok(read) = serde_json::from_str::<Answer<'_>>(answer) else { return };
+        let entry = Entry {
+            id: read.id.into_owned(),
+            previous: self.previous,
+            target: self.target,
+            input: self.input,
+            answer: answer.to_owned(),
+            created: translate::seconds(),
+        };
+        let put = self.shared.conversations.as_ref().map(|store| store.put_later(self.scope, entry));
+        if let Some(Err(_)) = put {
+            self.shared.counters.unkept.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Reads or deletes a stored answer. One that its provider keeps is asked for there.
+pub(crate) async fn stored(
+    trip: &mut Trip,
+    caller: Caller,
+    headers: &HeaderMap,
+    id: &str,
+    method: Method,
+) -> Result<Outbound, Error> {
+    let shared = trip.worker.shared.clone();
+    let Some(store) = &shared.conversations else { return Err(not_found(id)) };
+    let entry = store.get(caller.scope.clone(), id).await.map_err(|error| failed(&error))?;
+    let Some(entry) = entry else { return Err(not_found(id)) };
+    if method == Method::DELETE {
+        store.delete(caller.scope.clone(), id).await.map_err(|error| failed(&error))?;
+    }
+    let snapshot = trip.snapshot.clone();
+    let keeper = snapshot.targets.iter().find(|target| *target.name == *entry.target);
+    if let Some(target) = keeper.filter(|target| target.speaks(Dialect::OpenaiResponses)) {
+        let model = target.model.clone().unwrap_or_default();
+        let address = target
+            .address(Operation::Responses, &model)
+            .and_then(|address| address.below(id))
+            .ok_or_else(|| not_found(id))?;
+        let mut sent = translate::headers(headers, &caller, target, true);
+        translate::sign(target, &method, &address, &mut sent, b"")?;
+        trip.attempts.push(Attempt::begin(target.clone(), &model, trip.now()));
+        let wire = Wire {
+            method,
+            address: address.into(),
+            headers: sent,
+            body: bytes::Bytes::new(),
+            reading: Reading::Same { dialect: Dialect::OpenaiResponses, hide_usage: false },
+            keep: None,
+        };
+        return send(trip, Choice { target: target.clone(), model }, wire).await.map(Outbound::Answer);
+    }
+    let document = if method == Method::DELETE {
+        meseta_wire::object! { "id" => id, "object" => "response", "deleted" => true }.to_vec()
+    } else {
+        entry.answer.into_bytes()
+    };
+    Ok(Outbound::Own(StatusCode::OK, document))
+}
+
+fn not_found(id: &str) -> Error {
+    let shown: String = id.chars().filter(|character| !character.is_control()).take(100).collect();
+    Error::new(Code::ResponseNotFound, format!("There is no stored response '{shown}' for this key."))
+        .with_param("response_id")
+}

@@ -1,0 +1,124 @@
+//! The file on disk: private, of one version, set aside when it is damaged.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use rusqlite::Connection;
+
+use crate::conversations::StoreError;
+
+/// A change of the tables raises it and says how an older file becomes a newer one.
+const VERSION: i64 = 1;
+
+/// `stored` is what age is counted from: a provider's clock that runs ahead keeps nothing longer. The small columns come
+/// first, so that reading them does not read the long ones.
+const TABLES: &str = "
+CREATE TABLE responses (
+    number   INTEGER PRIMARY KEY,
+    caller   BLOB NOT NULL,
+    id       TEXT NOT NULL,
+    previous TEXT,
+    stored   INTEGER NOT NULL,
+    created  INTEGER NOT NULL,
+    bytes    INTEGER NOT NULL,
+    target   TEXT NOT NULL,
+    input    TEXT NOT NULL,
+    answer   TEXT NOT NULL,
+    UNIQUE (caller, id)
+);
+CREATE INDEX responses_stored ON responses (stored);
+";
+
+/// What a WAL may keep of the disk once it has been copied into the file.
+const WAL_BYTES: i64 = 4 * 1024 * 1024;
+
+/// Opens the file, with the tables in it.
+pub(super) fn open(path: &str) -> Result<Connection, StoreError> {
+    make_private(Path::new(path))?;
+    let connection = Connection::open(path)?;
+    connection.busy_timeout(Duration::from_secs(5))?;
+    connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    // A killed process loses nothing that was acknowledged; only a machine that loses its power may.
+    connection.pragma_update(None, "synchronous", "NORMAL")?;
+    connection.pragma_update(None, "journal_size_limit", WAL_BYTES)?;
+    connection.pragma_update(None, "cache_size", -2048)?;
+    // What is deleted is overwritten with zeros.
+    connection.pragma_update(None, "secure_delete", "ON")?;
+    let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    match version {
+        0 => {
+            connection.execute_batch(&format!("BEGIN; {TABLES} PRAGMA user_version = {VERSION}; COMMIT;"))?;
+        }
+        VERSION => {}
+        newer => {
+            return Err(StoreError::Failed(format!(
+                "its tables are of version {newer}, this Meseta writes version {VERSION}"
+            )));
+        }
+    }
+    Ok(connection)
+}
+
+/// Moves a damaged file out of the way, in place of one that was damaged earlier.
+pub(super) fn set_aside(path: &str) -> io::Result<()> {
+    // The WAL goes first: SQLite would play one that is left behind into the new file.
+    rename(&format!("{path}-wal"), &format!("{}-wal", aside(path)))?;
+    remove(&format!("{path}-shm"))?;
+    rename(path, &aside(path))
+}
+
+/// Deletes what was set aside so long ago that the newest answer in it is too old.
+pub(super) fn drop_aside(path: &str, keep_hours: u64) {
+    let kept = Duration::from_secs(keep_hours.saturating_mul(3600));
+    for path in [aside(path), format!("{}-wal", aside(path))] {
+        let age = fs::metadata(&path)
+            .and_then(|file| file.modified())
+            .ok()
+            .and_then(|written| SystemTime::now().duration_since(written).ok());
+        if age.is_some_and(|age| age > kept) {
+            // Next time, if not now.
+            let _ = remove(&path);
+        }
+    }
+}
+
+fn aside(path: &str) -> String {
+    format!("{path}.corrupt")
+}
+
+fn rename(from: &str, to: &str) -> io::Result<()> {
+    unless_missing(fs::rename(from, to))
+}
+
+fn remove(path: &str) -> io::Result<()> {
+    unless_missing(fs::remove_file(path))
+}
+
+fn unless_missing(result: io::Result<()>) -> io::Result<()> {
+    match result {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}
+
+/// Makes the file before SQLite does, which would let others read it. Its WAL gets the same rights.
+#[cfg(unix)]
+fn make_private(path: &Path) -> io::Result<()> {
+    use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+    if let Some(folder) = path.parent() {
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    }
+    let file = fs::OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path)?;
+    if file.metadata()?.permissions().mode() & 0o077 != 0 {
+        file.set_permissions(fs::Permissions::from_mode(0o600))?;
+    }
+    Ok(())
+}
+
+#[cfg(not(unix))]
+fn make_private(path: &Path) -> io::Result<()> {
+    path.parent().map_or(Ok(()), fs::create_dir_all)
+}

@@ -1,0 +1,172 @@
+//! A stream in the target's dialect that becomes one in the client's, event by event.
+
+use std::collections::VecDeque;
+
+use bytes::{Buf, Bytes, BytesMut};
+use meseta_wire::conversation::{Delta, Event, Failure};
+use meseta_wire::dialect::{Dialect, StreamDecoder, StreamEncoder};
+use meseta_wire::eventstream::Frames;
+use meseta_wire::sse;
+
+use crate::continuation::Keep;
+use crate::error::Error;
+use crate::respond;
+use crate::stages::relay::{Verdict, push};
+use crate::stages::translate::Translation;
+use crate::trip::{AnswerNotes, Trip};
+
+/// The longest event that is taken. It must be held whole, so that it can be read.
+const EVENT_BYTES: usize = 16 * 1024 * 1024;
+
+pub(super) struct Translator {
+    framing: Framing,
+    decoder: StreamDecoder,
+    encoder: StreamEncoder,
+    keep: Option<Box<Keep>>,
+    out: Vec<u8>,
+    failed: bool,
+}
+
+/// How events stand in the bytes.
+enum Framing {
+    Events { held: BytesMut, cursor: sse::Cursor },
+    Frames(Frames),
+}
+
+impl Translator {
+    pub fn new(client: Dialect, translation: Translation, keep: Option<Box<Keep>>) -> Translator {
+        let framing = match translation.target {
+            Dialect::BedrockConverse => Framing::Frames(Frames::default()),
+            _ => Framing::Events { held: BytesMut::new(), cursor: sse::Cursor::default() },
+        };
+        Translator {
+            framing,
+            decoder: StreamDecoder::new(translation.target),
+            encoder: StreamEncoder::new(client, translation.context),
+            keep,
+            out: Vec::new(),
+            failed: false,
+        }
+    }
+
+    /// Takes a packet and writes what the client is to see of it.
+    pub fn read(&mut self, data: &[u8], trip: &mut Trip, ready: &mut VecDeque<Bytes>) -> Verdict {
+        let Translator { framing, decoder, encoder, out, failed, .. } = self;
+        let mut sink = Sink { notes: &mut trip.answer, encoder, out, failed };
+        let mut open = true;
+        match framing {
+            Framing::Events { held, cursor } => {
+                held.extend_from_slice(data);
+                while let (true, Some(end)) = (open, cursor.event_end(held)) {
+                    open = one_event(decoder, &held[..end], &mut sink);
+                    held.advance(end);
+                    *cursor = sse::Cursor::default();
+                }
+                if held.len() > EVENT_BYTES {
+                    sink.fail("the provider sent an event that is too long to be read");
+                    open = false;
+                }
+            }
+            Framing::Frames(frames) => {
+                frames.push(data);
+                while open {
+                    open = match frames.next() {
+                        Ok(Some(frame)) => {
+                            let (name, data) = frame.event();
+                            decoder.event(&name, data, &mut |event| sink.take(&event))
+                        }
+                        Ok(None) => break,
+                        Err(error) => {
+                            sink.fail(&format!("the provider's event stream is broken: {error}"));
+                            false
+                        }
+                    };
+                }
+            }
+        }
+        let verdict = if open { Verdict::Open } else { self.last_words(trip) };
+        push(ready, std::mem::take(&mut self.out).into());
+        verdict
+    }
+
+    /// The connection has ended.
+    pub fn finish(&mut self, trip: &mut Trip, ready: &mut VecDeque<Bytes>) -> Verdict {
+        let Translator { framing, decoder, encoder, out, failed, .. } = self;
+        let mut sink = Sink { notes: &mut trip.answer, encoder, out, failed };
+        if let Framing::Events { held, .. } = framing {
+            // The last event may lack its blank line.
+            let last = held.split();
+            if !last.is_empty() {
+                one_event(decoder, &last, &mut sink);
+            }
+        }
+        let ended = decoder.end(&mut |event| sink.take(&event));
+        let verdict = if ended || self.failed { self.last_words(trip) } else { Verdict::Open };
+        push(ready, std::mem::take(&mut self.out).into());
+        verdict
+    }
+
+    /// A failure of ours, or of the way there.
+    pub fn fail(&mut self, error: &Error, ready: &mut VecDeque<Bytes>) {
+        self.encoder.event(&Event::Failed(respond::described(error)), &mut self.out);
+        push(ready, std::mem::take(&mut self.out).into());
+    }
+
+    fn last_words(&mut self, trip: &mut Trip) -> Verdict {
+        if self.failed {
+            return Verdict::Failed;
+        }
+        self.encoder.end(&mut self.out);
+        if let (Some(keep), StreamEncoder::Responses(encoder)) = (self.keep.take(), &self.encoder)
+            && let Some(response) = encoder.completed().and_then(|bytes| std::str::from_utf8(bytes).ok())
+        {
+            keep.put(response);
+        }
+        // The head with its header is long gone; the record can still have them.
+        for lost in self.encoder.losses() {
+            let dropped = trip.answer.dropped.get_or_insert_default();
+            let gap = if dropped.is_empty() { "" } else { ", " };
+            dropped.push_str(gap);
+            dropped.push_str(lost);
+        }
+        Verdict::Done
+    }
+}
+
+fn one_event(decoder: &mut StreamDecoder, event: &[u8], sink: &mut Sink<'_>) -> bool {
+    let data = sse::event_data(event);
+    if data.is_empty() {
+        // A comment keeps connections alive, on our side of the gateway too.
+        sink.take(&Event::Ping);
+        return true;
+    }
+    decoder.event("", &data, &mut |event| sink.take(&event))
+}
+
+/// Where decoded events go.
+struct Sink<'t> {
+    notes: &'t mut AnswerNotes,
+    encoder: &'t mut StreamEncoder,
+    out: &'t mut Vec<u8>,
+    failed: &'t mut bool,
+}
+
+impl Sink<'_> {
+    fn take(&mut self, event: &Event<'_>) {
+        match event {
+            Event::Begin { usage: Some(usage), .. } | Event::Finish { usage: Some(usage), .. } => {
+                self.notes.usage = Some(*usage);
+            }
+            Event::Delta { delta: Delta::Text(_) | Delta::Thought(_) | Delta::Arguments(_), .. } => {
+                self.notes.chunks += 1;
+            }
+            Event::Failed(_) => *self.failed = true,
+            _ => {}
+        }
+        self.encoder.event(event, self.out);
+    }
+
+    fn fail(&mut self, message: &str) {
+        self.take(&Event::Failed(Failure { message: message.into(), ..Failure::default() }));
+    }
+}

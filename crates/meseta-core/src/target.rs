@@ -1,0 +1,322 @@
+//! A target of the snapshot, compiled: a model at a provider, ready to be called.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::uri::{Authority, Scheme};
+use http::{HeaderName, HeaderValue, Uri};
+use meseta_wire::dialect::{Destination, Dialect, Quirks};
+
+use crate::document::{HttpVersion, Operation, SnapshotError, TargetAuth, TargetDocument, refuse};
+use crate::sigv4::Signer;
+
+pub struct Target {
+    pub name: Arc<str>,
+    pub provider: Arc<str>,
+    /// `None` for a wildcard: the client's own id is sent.
+    pub model: Option<Arc<str>>,
+    /// Never empty.
+    pub dialects: Vec<Dialect>,
+    pub origin: Origin,
+    addresses: [Option<Endpoint>; Operation::COUNT],
+    pub host: HeaderValue,
+    pub auth: CompiledAuth,
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+    pub default_headers: Vec<(HeaderName, HeaderValue)>,
+    pub forward_headers: Vec<HeaderPattern>,
+    pub ask_stream_usage: bool,
+    max_output_tokens: u64,
+    quirks: Quirks,
+    pub timeouts: Timeouts,
+}
+
+/// Where connections are shared: two targets with the same origin use the same ones.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Origin {
+    pub tls: bool,
+    pub host: Arc<str>,
+    pub port: u16,
+    pub version: HttpVersion,
+}
+
+/// One endpoint of a target, in both forms that HTTP wants.
+#[derive(Clone, Debug)]
+pub struct Address {
+    /// `/v1/chat/completions`, for HTTP/1.1.
+    pub path: Uri,
+    /// `https://host/v1/chat/completions`, for HTTP/2.
+    pub absolute: Uri,
+}
+
+/// Where an operation is: known beforehand, or only with the request's model.
+enum Endpoint {
+    Fixed(Arc<Address>),
+    PerModel(Template),
+}
+
+struct Template {
+    scheme: Scheme,
+    authority: Authority,
+    /// Path and query, with [`MODEL`] in it.
+    text: String,
+}
+
+/// What stands for the model id in a path.
+const MODEL: &str = "{model}";
+
+pub enum CompiledAuth {
+    None,
+    Passthrough,
+    Header(HeaderName, HeaderValue),
+    Sigv4(Box<Signer>),
+}
+
+/// A header name, or a prefix of names (`x-sim-*`).
+pub enum HeaderPattern {
+    Exact(HeaderName),
+    Prefix(String),
+}
+
+impl HeaderPattern {
+    pub fn matches(&self, name: &HeaderName) -> bool {
+        match self {
+            HeaderPattern::Exact(exact) => exact == name,
+            HeaderPattern::Prefix(prefix) => name.as_str().starts_with(prefix.as_str()),
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct Timeouts {
+    pub connect: Duration,
+    pub first_token: Duration,
+    pub idle: Duration,
+    pub total: Duration,
+}
+
+/// Headers that say where a message ends or how a connection goes on. No configuration may write them.
+const FRAMING_HEADERS: [&str; 8] =
+    ["connection", "content-length", "expect", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade"];
+
+impl Target {
+    /// Whether a client of this dialect can be served without a translation.
+    pub fn speaks(&self, dialect: Dialect) -> bool {
+        self.dialects.contains(&dialect)
+    }
+
+    pub fn offers(&self, operation: Operation) -> bool {
+        self.addresses[operation as usize].is_some()
+    }
+
+    /// Where to send an operation; `None` when the target does not offer it.
+    pub fn address(&self, operation: Operation, model: &str) -> Option<Arc<Address>> {
+        match self.addresses[operation as usize].as_ref()? {
+            Endpoint::Fixed(address) => Some(address.clone()),
+            // An escaped model id cannot make a path that is none, so this never hides an error.
+            Endpoint::PerModel(template) => template.fill(model).ok().map(Arc::new),
+        }
+    }
+
+    pub fn destination<'a>(&'a self, model: &'a str) -> Destination<'a> {
+        Destination { model, max_output_tokens: self.max_output_tokens, quirks: &self.quirks }
+    }
+
+    pub(crate) fn compile(document: TargetDocument) -> Result<Target, SnapshotError> {
+        let place = format!("target {}", document.name);
+        let wrong =
+            |what: &str, error: &dyn std::fmt::Display| SnapshotError(format!("{place}: {what}: {error}"));
+        let base: Uri = document.base_url.parse().map_err(|error| wrong("base_url", &error))?;
+        let (Some(scheme), Some(authority)) = (base.scheme().cloned(), base.authority().cloned()) else {
+            return refuse(format!("{place}: base_url has no scheme or no host"));
+        };
+        if scheme != Scheme::HTTP && scheme != Scheme::HTTPS {
+            return refuse(format!("{place}: base_url is neither http nor https"));
+        }
+        if authority.as_str().contains('@') || base.query().is_some() {
+            return refuse(format!("{place}: base_url holds credentials or a query"));
+        }
+        let tls = scheme == Scheme::HTTPS;
+        if document.dialects.is_empty() {
+            return refuse(format!("{place}: dialects is empty"));
+        }
+        let model = (document.model != "*").then_some(document.model.as_str());
+        let mut addresses = [const { None }; Operation::COUNT];
+        for (operation, path) in &document.paths {
+            let template = Template {
+                scheme: scheme.clone(),
+                authority: authority.clone(),
+                text: join(base.path(), path, &document.query),
+            };
+            let fixed = model.or((!template.text.contains(MODEL)).then_some(""));
+            addresses[*operation as usize] = Some(match fixed {
+                Some(model) => {
+                    Endpoint::Fixed(Arc::new(template.fill(model).map_err(|error| wrong("paths", &error))?))
+                }
+                None => Endpoint::PerModel(template),
+            });
+        }
+        for dialect in &document.dialects {
+            if addresses[Operation::conversation(*dialect, false) as usize].is_none() {
+                return refuse(format!("{place}: paths has none for the dialect {}", dialect.as_str()));
+            }
+        }
+        let mut headers = read_headers(&place, "headers", &document.headers)?;
+        let default_headers = read_headers(&place, "default_headers", &document.default_headers)?;
+        let host = match headers.iter().position(|(name, _)| *name == http::header::HOST) {
+            Some(at) => headers.swap_remove(at).1,
+            None => HeaderValue::from_str(authority.as_str()).map_err(|error| wrong("base_url", &error))?,
+        };
+        let auth = match document.auth {
+            TargetAuth::None {} => CompiledAuth::None,
+            TargetAuth::Passthrough {} => CompiledAuth::Passthrough,
+            TargetAuth::Header { name, value } => {
+                let name: HeaderName = name.parse().map_err(|error| wrong("auth.name", &error))?;
+                // The value is a secret: an error must not repeat it.
+                let mut value = HeaderValue::from_str(&value).map_err(|_| {
+                    SnapshotError(format!("{place}: the access key has a character that no header may carry"))
+                })?;
+                value.set_sensitive(true);
+                CompiledAuth::Header(name, value)
+            }
+            TargetAuth::Sigv4 { region, service, access_key_id, secret_access_key, session_token } => {
+                let token = session_token.as_deref();
+                let signer = Signer::new(&access_key_id, &secret_access_key, token, &region, &service);
+                CompiledAuth::Sigv4(Box::new(signer.map_err(|error| wrong("auth", &error))?))
+            }
+        };
+        let mut forward_headers = Vec::with_capacity(document.forward_headers.len());
+        for pattern in &document.forward_headers {
+            forward_headers.push(match pattern.strip_suffix('*') {
+                Some(prefix) => HeaderPattern::Prefix(prefix.to_owned()),
+                None => {
+                    HeaderPattern::Exact(pattern.parse().map_err(|error| wrong("forward_headers", &error))?)
+                }
+            });
+        }
+        let milliseconds = Duration::from_millis;
+        Ok(Target {
+            origin: Origin {
+                tls,
+                host: authority.host().trim_start_matches('[').trim_end_matches(']').into(),
+                port: authority.port_u16().unwrap_or(if tls { 443 } else { 80 }),
+                version: document.http_version,
+            },
+            dialects: document.dialects,
+            addresses,
+            host,
+            auth,
+            headers,
+            default_headers,
+            forward_headers,
+            ask_stream_usage: document.ask_stream_usage,
+            max_output_tokens: document.max_output_tokens,
+            quirks: document.quirks.into(),
+            timeouts: Timeouts {
+                connect: milliseconds(document.timeouts.connect_ms),
+                first_token: milliseconds(document.timeouts.first_token_ms),
+                idle: milliseconds(document.timeouts.idle_ms),
+                total: milliseconds(document.timeouts.total_ms),
+            },
+            model: (document.model != "*").then(|| document.model.into()),
+            name: document.name.into(),
+            provider: document.provider.into(),
+        })
+    }
+}
+
+fn read_headers(
+    place: &str,
+    key: &str,
+    document: &BTreeMap<String, String>,
+) -> Result<Vec<(HeaderName, HeaderValue)>, SnapshotError> {
+    let mut headers = Vec::with_capacity(document.len());
+    for (name, value) in document {
+        let name: HeaderName =
+            name.parse().map_err(|error| SnapshotError(format!("{place}: {key}: {error}")))?;
+        if FRAMING_HEADERS.contains(&name.as_str()) {
+            return refuse(format!("{place}: {key}: {name} is for the plane to write"));
+        }
+        let mut value = HeaderValue::from_str(value)
+            .map_err(|error| SnapshotError(format!("{place}: {name}: {error}")))?;
+        value.set_sensitive(true);
+        headers.push((name, value));
+    }
+    Ok(headers)
+}
+
+/// The path of an endpoint: the base URL's, the endpoint's, and the queries of both.
+fn join(base: &str, path: &str, query: &str) -> String {
+    let mut text = format!("{}{path}", base.trim_end_matches('/'));
+    if !query.is_empty() {
+        text.push(if path.contains('?') { '&' } else { '?' });
+        text.push_str(query);
+    }
+    text
+}
+
+impl Address {
+    /// The address of one thing below this one, such as a stored answer: the segment goes before the query.
+    pub fn below(&self, segment: &str) -> Option<Address> {
+        let parts = self.absolute.clone().into_parts();
+        let whole = parts.path_and_query?;
+        let query = whole.query().map_or_else(String::new, |query| format!("?{query}"));
+        let template = Template {
+            scheme: parts.scheme?,
+            authority: parts.authority?,
+            text: format!("{}/{}{query}", whole.path(), escape(segment)),
+        };
+        template.address(&template.text).ok()
+    }
+}
+
+impl Template {
+    fn fill(&self, model: &str) -> Result<Address, http::Error> {
+        self.address(&self.text.replace(MODEL, &escape(model)))
+    }
+
+    fn address(&self, path: &str) -> Result<Address, http::Error> {
+        Ok(Address {
+            path: Uri::builder().path_and_query(path).build()?,
+            absolute: Uri::builder()
+                .scheme(self.scheme.clone())
+                .authority(self.authority.clone())
+                .path_and_query(path)
+                .build()?,
+        })
+    }
+}
+
+/// A model id as one segment of a path: everything but unreserved characters is percent-encoded (RFC 3986, section 2.3),
+/// so that no id reaches another endpoint.
+pub(crate) fn escape(segment: &str) -> String {
+    let mut text = String::with_capacity(segment.len());
+    for byte in segment.bytes() {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
+            text.push(char::from(byte));
+        } else {
+            text.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    // A segment of dots alone would be resolved away.
+    if text.bytes().all(|byte| byte == b'.') { text.replace('.', "%2E") } else { text }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_model_id_stays_one_segment() {
+        assert_eq!(escape("anthropic.claude-3:0"), "anthropic.claude-3%3A0");
+        assert_eq!(escape("../a/b?c#d%"), "..%2Fa%2Fb%3Fc%23d%25");
+        assert_eq!(escape(".."), "%2E%2E");
+    }
+
+    #[test]
+    fn paths_and_queries_join() {
+        assert_eq!(join("/v1/", "/chat", ""), "/v1/chat");
+        assert_eq!(join("/v1", "/chat", "a=b"), "/v1/chat?a=b");
+        assert_eq!(join("/", "/chat?x=y", "a=b"), "/chat?x=y&a=b");
+    }
+}

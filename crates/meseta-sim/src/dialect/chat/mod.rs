@@ -1,0 +1,7 @@
+//! `OpenAI`'s chat completions.
+
+mod reply;
+mod request;
+
+pub use reply::Completion;
+pub use request::ChatRequest;

@@ -1,0 +1,54 @@
+//! The dialect of Anthropic's Messages API, as a client speaks it and as a provider does.
+//!
+//! Source of the shapes: Anthropic's API reference (Messages, token counting, streaming, errors) and the types of its
+//! Python SDK. Translated requests hold what both API versions, 2023-06-01 and 2026-10-21, accept, but for the sampling
+//! parameters: only the older version still takes those, and only for models before Claude 4.7.
+
+mod answer;
+mod base64;
+mod block;
+mod cache;
+mod citation;
+mod content;
+mod decode;
+mod encode;
+mod error;
+mod frame;
+mod held;
+mod model;
+mod schema;
+mod signed;
+mod stream_decoder;
+mod stream_encoder;
+mod thinking;
+mod tool;
+mod turn;
+mod usage;
+
+use memchr::memmem;
+
+use crate::json::Json;
+use crate::shape::{Malformed, Object};
+
+pub use answer::{decode_answer, encode_answer};
+pub use decode::decode_request;
+pub use encode::{encode_count, encode_request};
+pub use error::{decode_error, encode_error};
+pub use stream_decoder::StreamDecoder;
+pub use stream_encoder::StreamEncoder;
+
+/// `max_tokens` must be there in a request for an answer; a request to count tokens has none.
+pub fn check_limit(json: &Json<'_>) -> Result<(), Malformed> {
+    match Object::of(json)?.count("max_tokens")? {
+        Some(_) => Ok(()),
+        None => Err(Malformed::at("max_tokens", "is missing")),
+    }
+}
+
+/// Whether a request may hold what another provider signed, or nobody, which Anthropic would refuse: such a request must
+/// be decoded and encoded again. It may say yes about a text that merely begins like one, which costs time and nothing
+/// else.
+pub fn has_foreign_signature(body: &[u8]) -> bool {
+    // The quotation mark and crate::signature::MARK.
+    memmem::find(body, b"\"meseta.").is_some()
+}

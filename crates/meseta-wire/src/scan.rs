@@ -1,0 +1,292 @@
+//! What the plane reads of traffic that passes as it is: usage, failures, the end. Nothing else is decoded.
+
+use std::borrow::Cow;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::dialect::Dialect;
+use crate::usage::{Anthropic, Chat, Responses, Usage};
+
+/// The usage that a whole answer reports; an error means that the body is not a JSON object.
+pub fn answer(dialect: Dialect, body: &[u8]) -> Result<Option<Usage>, serde_json::Error> {
+    #[derive(Deserialize)]
+    struct Body<'a> {
+        #[serde(borrow, default)]
+        usage: Option<&'a RawValue>,
+    }
+    let body: Body<'_> = serde_json::from_slice(body)?;
+    Ok(body.usage.and_then(|raw| usage(dialect, raw)))
+}
+
+fn usage(dialect: Dialect, raw: &RawValue) -> Option<Usage> {
+    fn read<'a, T: Deserialize<'a> + Into<Usage>>(raw: &'a RawValue) -> Option<Usage> {
+        serde_json::from_str::<Option<T>>(raw.get()).ok().flatten().map(Into::into)
+    }
+    match dialect {
+        Dialect::OpenaiChat => read::<Chat>(raw),
+        Dialect::OpenaiResponses => read::<Responses>(raw),
+        Dialect::AnthropicMessages => read::<Anthropic>(raw),
+        // No client speaks them, so nothing of theirs passes as it is.
+        Dialect::GeminiGenerateContent | Dialect::BedrockConverse => None,
+    }
+}
+
+/// What one stream event is, as far as the plane acts on it.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Seen {
+    /// A piece of the answer, or anything that we do not act on.
+    Piece,
+    /// Usage that arrived beside content, or in an event of the dialect's own that everybody gets.
+    PieceWithUsage(Usage),
+    /// The extra event that chat's `include_usage` adds: usage and no choices.
+    UsageOnly(Usage),
+    /// The provider reports a failure inside the stream.
+    Failure,
+    /// The last word, with the usage if it is in there.
+    Done(Option<Usage>),
+    /// A comment, or an event with nothing of the answer in it.
+    Nothing,
+}
+
+/// Reads the events of one stream in their order.
+#[derive(Debug)]
+pub struct Scanner {
+    dialect: Dialect,
+    /// What `message_start` said of the input; `message_delta` may leave it out.
+    begun: Usage,
+}
+
+impl Scanner {
+    pub fn new(dialect: Dialect) -> Scanner {
+        Scanner { dialect, begun: Usage::default() }
+    }
+
+    /// Reads the data of one server-sent event.
+    pub fn event(&mut self, data: &[u8]) -> Seen {
+        if data.is_empty() {
+            return Seen::Nothing;
+        }
+        match self.dialect {
+            Dialect::AnthropicMessages => self.messages(data),
+            Dialect::OpenaiResponses => responses(data),
+            _ => chat(data),
+        }
+    }
+
+    fn messages(&mut self, data: &[u8]) -> Seen {
+        #[derive(Deserialize)]
+        struct Data<'a> {
+            #[serde(borrow, default)]
+            r#type: Cow<'a, str>,
+            #[serde(borrow, default)]
+            message: Option<Message<'a>>,
+            #[serde(borrow, default)]
+            usage: Option<&'a RawValue>,
+        }
+        #[derive(Deserialize)]
+        struct Message<'a> {
+            #[serde(borrow, default)]
+            usage: Option<&'a RawValue>,
+        }
+        // Nearly all events are deltas, and one look at their beginning tells.
+        if data.starts_with(br#"{"type":"content_block_delta""#) {
+            return Seen::Piece;
+        }
+        let Ok(event) = serde_json::from_slice::<Data<'_>>(data) else { return Seen::Piece };
+        let reported = |raw: Option<&RawValue>| raw.and_then(|raw| usage(self.dialect, raw));
+        match event.r#type.as_ref() {
+            "message_start" => match event.message.and_then(|message| reported(message.usage)) {
+                Some(usage) => {
+                    self.begun = usage;
+                    Seen::PieceWithUsage(usage)
+                }
+                None => Seen::Nothing,
+            },
+            "message_delta" => match reported(event.usage) {
+                Some(usage) if usage.input == 0 => Seen::PieceWithUsage(Usage {
+                    output: usage.output,
+                    reasoning: usage.reasoning,
+                    ..self.begun
+                }),
+                Some(usage) => Seen::PieceWithUsage(usage),
+                None => Seen::Nothing,
+            },
+            "content_block_delta" => Seen::Piece,
+            "message_stop" => Seen::Done(None),
+            "error" => Seen::Failure,
+            _ => Seen::Nothing,
+        }
+    }
+}
+
+fn chat(data: &[u8]) -> Seen {
+    #[derive(Deserialize)]
+    struct Data<'a> {
+        #[serde(borrow, default)]
+        usage: Option<&'a RawValue>,
+        #[serde(borrow, default)]
+        choices: Option<&'a RawValue>,
+        #[serde(borrow, default)]
+        error: Option<&'a RawValue>,
+    }
+    if data == b"[DONE]" {
+        return Seen::Done(None);
+    }
+    // Most events are pieces of text and mention neither word, so they are not parsed at all.
+    if !mentions(data, b"\"usage\"") && !mentions(data, b"\"error\"") {
+        return Seen::Piece;
+    }
+    let Ok(event) = serde_json::from_slice::<Data<'_>>(data) else { return Seen::Piece };
+    let has_choices = event.choices.is_some_and(|raw| {
+        raw.get().strip_prefix('[').is_some_and(|rest| !rest.trim_start().starts_with(']'))
+    });
+    if event.error.is_some() && !has_choices {
+        return Seen::Failure;
+    }
+    match event.usage.and_then(|raw| usage(Dialect::OpenaiChat, raw)) {
+        Some(usage) if has_choices => Seen::PieceWithUsage(usage),
+        Some(usage) => Seen::UsageOnly(usage),
+        None => Seen::Piece,
+    }
+}
+
+fn responses(data: &[u8]) -> Seen {
+    #[derive(Deserialize)]
+    struct Data<'a> {
+        #[serde(borrow, default)]
+        r#type: Cow<'a, str>,
+        #[serde(borrow, default)]
+        response: Option<Response<'a>>,
+    }
+    #[derive(Deserialize)]
+    struct Response<'a> {
+        #[serde(borrow, default)]
+        usage: Option<&'a RawValue>,
+    }
+    let Ok(event) = serde_json::from_slice::<Data<'_>>(data) else { return Seen::Piece };
+    let reported = || {
+        let raw = event.response.as_ref().and_then(|response| response.usage)?;
+        usage(Dialect::OpenaiResponses, raw)
+    };
+    match event.r#type.as_ref() {
+        "response.completed" | "response.incomplete" => Seen::Done(reported()),
+        "response.failed" | "error" => Seen::Failure,
+        // `response.output_text.delta` and its like.
+        kind if kind.rsplit('.').next() == Some("delta") => Seen::Piece,
+        _ => Seen::Nothing,
+    }
+}
+
+/// The response object of the event that ends a Responses stream, byte for byte.
+pub fn completed_response(data: &[u8]) -> Option<&str> {
+    #[derive(Deserialize)]
+    struct Data<'a> {
+        #[serde(borrow)]
+        r#type: Cow<'a, str>,
+        #[serde(borrow)]
+        response: &'a RawValue,
+    }
+    let event: Data<'_> = serde_json::from_slice(data).ok()?;
+    matches!(event.r#type.as_ref(), "response.completed" | "response.incomplete")
+        .then(|| event.response.get())
+}
+
+/// Whether `key` stands in the data with a value that is not null, as in `"usage":null` of most chunks.
+fn mentions(data: &[u8], key: &[u8]) -> bool {
+    memchr::memmem::find_iter(data, key).any(|at| {
+        let rest = data[at + key.len()..].trim_ascii_start();
+        rest.strip_prefix(b":").is_some_and(|rest| !rest.trim_ascii_start().starts_with(b"null"))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn chat(data: &[u8]) -> Seen {
+        Scanner::new(Dialect::OpenaiChat).event(data)
+    }
+
+    #[test]
+    fn reads_usage_by_class() {
+        let usage = answer(
+            Dialect::OpenaiChat,
+            br#"{"id":"x","usage":{"prompt_tokens":9,"completion_tokens":4,"total_tokens":13,
+                "prompt_tokens_details":{"cached_tokens":5},"completion_tokens_details":{"reasoning_tokens":2}}}"#,
+        );
+        let expected = Usage { input: 9, cached: 5, output: 4, reasoning: 2, cache_write: 0 };
+        assert_eq!(usage.unwrap(), Some(expected));
+        let usage = answer(
+            Dialect::OpenaiResponses,
+            br#"{"usage":{"input_tokens":9,"input_tokens_details":{"cached_tokens":5},"output_tokens":4,
+                "output_tokens_details":{"reasoning_tokens":2}}}"#,
+        );
+        assert_eq!(usage.unwrap(), Some(expected));
+        let usage = answer(
+            Dialect::AnthropicMessages,
+            br#"{"usage":{"input_tokens":1,"cache_read_input_tokens":5,"cache_creation_input_tokens":3,"output_tokens":4}}"#,
+        );
+        assert_eq!(usage.unwrap(), Some(Usage { cache_write: 3, reasoning: 0, ..expected }));
+    }
+
+    #[test]
+    fn odd_usage_is_absent_not_zero_and_never_an_error() {
+        for dialect in [Dialect::OpenaiChat, Dialect::OpenaiResponses, Dialect::AnthropicMessages] {
+            assert_eq!(answer(dialect, br#"{"usage":null}"#).unwrap(), None);
+            assert_eq!(answer(dialect, br#"{"usage":"many"}"#).unwrap(), None);
+            assert_eq!(answer(dialect, b"{}").unwrap(), None);
+            assert!(answer(dialect, b"<html>").is_err());
+            assert!(answer(dialect, b"[1").is_err());
+        }
+        let partial = answer(
+            Dialect::OpenaiChat,
+            br#"{"usage":{"prompt_tokens":3,"completion_tokens":null,"prompt_tokens_details":null}}"#,
+        );
+        assert_eq!(partial.unwrap(), Some(Usage { input: 3, ..Usage::default() }));
+    }
+
+    #[test]
+    fn tells_events_of_chat_apart() {
+        assert_eq!(chat(br#"{"choices":[{"delta":{"content":"\"usage\":1"}}]}"#), Seen::Piece);
+        assert_eq!(chat(br#"{"choices":[{}],"usage":null}"#), Seen::Piece);
+        assert_eq!(
+            chat(br#"{"choices": [ ],"usage": {"prompt_tokens":1,"completion_tokens":2}}"#),
+            Seen::UsageOnly(Usage { input: 1, output: 2, ..Usage::default() })
+        );
+        assert_eq!(
+            chat(br#"{"choices":[{}],"usage":{"prompt_tokens":1}}"#),
+            Seen::PieceWithUsage(Usage { input: 1, ..Usage::default() })
+        );
+        assert_eq!(chat(br#"{"error":{"message":"no"}}"#), Seen::Failure);
+        assert_eq!(chat(b"[DONE]"), Seen::Done(None));
+        assert_eq!(chat(b""), Seen::Nothing);
+        assert_eq!(chat(b"garbage \"usage\":"), Seen::Piece);
+    }
+
+    #[test]
+    fn the_input_of_message_start_stays_when_the_end_does_not_repeat_it() {
+        let mut scanner = Scanner::new(Dialect::AnthropicMessages);
+        let start = br#"{"type":"message_start","message":{"usage":{"input_tokens":7,"cache_read_input_tokens":2,"output_tokens":1}}}"#;
+        assert!(matches!(scanner.event(start), Seen::PieceWithUsage(_)));
+        assert_eq!(scanner.event(br#"{"type":"content_block_delta","index":0}"#), Seen::Piece);
+        assert_eq!(scanner.event(br#"{"type":"ping"}"#), Seen::Nothing);
+        assert_eq!(
+            scanner.event(br#"{"type":"message_delta","usage":{"output_tokens":30}}"#),
+            Seen::PieceWithUsage(Usage { input: 9, cached: 2, output: 30, ..Usage::default() })
+        );
+        assert_eq!(scanner.event(br#"{"type":"message_stop"}"#), Seen::Done(None));
+        assert_eq!(scanner.event(br#"{"type":"error","error":{}}"#), Seen::Failure);
+    }
+
+    #[test]
+    fn a_responses_stream_ends_with_its_response() {
+        let mut scanner = Scanner::new(Dialect::OpenaiResponses);
+        assert_eq!(scanner.event(br#"{"type":"response.output_text.delta","delta":"x"}"#), Seen::Piece);
+        assert_eq!(scanner.event(br#"{"type":"response.created","response":{}}"#), Seen::Nothing);
+        let last = br#"{"type":"response.completed","response":{"id":"r","usage":{"input_tokens":1,"output_tokens":2}}}"#;
+        assert_eq!(scanner.event(last), Seen::Done(Some(Usage { input: 1, output: 2, ..Usage::default() })));
+        assert!(completed_response(last).unwrap().starts_with(r#"{"id":"r","#));
+        assert_eq!(scanner.event(br#"{"type":"response.failed","response":{}}"#), Seen::Failure);
+    }
+}
