@@ -1,72 +1,30 @@
 """Who is measured: for each gateway how it is installed, which version it is, and its whole configuration.
 
 Every contender forwards `POST /v1/chat/completions` to the same mock, logs nothing unless its name says so,
-and keeps its upstream connections alive.
+and keeps its upstream connections alive. Those of Meseta, the translated hops among them, are in `plane.py`.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
-import re
 import shutil
-import subprocess
-import sys
-from dataclasses import dataclass, field
-from pathlib import Path
 
-BENCHES = Path(__file__).resolve().parent
-REPOSITORY = BENCHES.parent
-WORK = BENCHES / ".work"
-MODEL = "bench"
-
-
-class AbsentError(Exception):
-    """A contender that cannot run here; the text is the reason that the table gives."""
-
-
-@dataclass(frozen=True)
-class Setting:
-    """Where one contender runs: its folder for files, the mock's port, its own port, its worker threads."""
-
-    folder: Path
-    mock: int
-    port: int
-    workers: int
-
-    def write(self, name: str, text: str) -> str:
-        """Write a file into the folder and return its path."""
-        path = self.folder / name
-        path.write_text(text)
-        return str(path)
-
-
-@dataclass(frozen=True)
-class Launch:
-    """A command line and what it needs besides."""
-
-    command: list[str]
-    environment: dict[str, str] = field(default_factory=dict)
-
-
-class Contender:
-    """A gateway that can be prepared and launched."""
-
-    name: str
-    headers: tuple[str, ...] = ()
-
-    def request_headers(self, mock: int) -> list[str]:
-        """Extra `name:value` request headers that the gateway needs to find the mock on port `mock`."""
-        return [header.format(mock=mock) for header in self.headers]
-
-    def prepare(self) -> str:
-        """Install what is missing and return the version, or raise `AbsentError`."""
-        raise NotImplementedError
-
-    def launch(self, setting: Setting) -> Launch:
-        """Write the configuration and return what starts the gateway in the foreground."""
-        raise NotImplementedError
+from contender import (
+    CHAT,
+    MESSAGES,
+    MODEL,
+    WORK,
+    AbsentError,
+    Contender,
+    Launch,
+    Setting,
+    first_match,
+    install,
+    output,
+    pip_install,
+)
+from plane import Meseta, MesetaPackage, MesetaTranslated
 
 
 class Nginx(Contender):
@@ -189,139 +147,6 @@ static_resources:
         return Launch([self._binary(), "-c", path, *options])
 
 
-class Meseta(Contender):
-    """The data plane alone: `crates/meseta-core/examples/standalone.rs` on a resolved snapshot."""
-
-    binary = REPOSITORY / "target/release/examples/standalone"
-
-    def __init__(self, *, log: bool, key: str | None = None) -> None:
-        self.log = log
-        self.name = f"Meseta, log {'on' if log else 'off'}{', key' if key else ''}"
-        self.headers = (f"authorization:Bearer {key}",) if key else ()
-        digest = hashlib.sha256((key or "").encode()).hexdigest()
-        self.auth: dict[str, object] = {"type": "keys", "sha256": [digest]} if key else {"type": "none"}
-
-    def prepare(self) -> str:
-        """Install what is missing and return the version."""
-        if not self.binary.exists():
-            raise AbsentError("not built: cargo build --release -p meseta-core --example standalone")
-        manifest = (REPOSITORY / "Cargo.toml").read_text()
-        return first_match(r'(?m)^version = "([^"]+)"', manifest)
-
-    def launch(self, setting: Setting) -> Launch:
-        """Write the configuration and return the command."""
-        snapshot = setting.write("snapshot.json", json.dumps(self._snapshot(setting), indent=2))
-        return Launch([str(self.binary), snapshot, "--workers", str(setting.workers)])
-
-    def _snapshot(self, setting: Setting) -> dict[str, object]:
-        target = f"openai/{MODEL}"
-        log = {
-            "path": str(setting.folder / "log.db"),
-            "queue_records": 65536,
-            "commit_ms": 20,
-            "keep_hours": 168,
-            "max_bytes": 2 << 30,
-        }
-        return {
-            "format": 2,
-            "listeners": [
-                {
-                    "name": "models",
-                    "type": "model",
-                    "address": "127.0.0.1",
-                    "port": setting.port,
-                    "auth": self.auth,
-                    "tls": None,
-                    "limits": {
-                        "body_bytes": 32 << 20,
-                        "head_bytes": 65536,
-                        "head_count": 128,
-                        "connections": 4096,
-                        "streams_per_connection": 128,
-                    },
-                    "timeouts": {"head_ms": 60000, "body_ms": 60000},
-                }
-            ],
-            "targets": [
-                {
-                    "name": target,
-                    "provider": "openai",
-                    "model": MODEL,
-                    "dialects": ["openai_chat"],
-                    "base_url": f"http://127.0.0.1:{setting.mock}/v1",
-                    "paths": {"chat_completions": "/chat/completions"},
-                    "query": "",
-                    "auth": {"type": "none"},
-                    "headers": {},
-                    "default_headers": {},
-                    "forward_headers": [],
-                    "http_version": "auto",
-                    "ask_stream_usage": True,
-                    "max_output_tokens": 8192,
-                    "quirks": {
-                        "max_tokens_field": "max_completion_tokens",
-                        "developer_role": True,
-                        "cache_control": False,
-                        "reasoning": "reasoning_effort",
-                        "json_schema": True,
-                        "drop": [],
-                    },
-                    "timeouts": {
-                        "connect_ms": 5000,
-                        "first_token_ms": 300000,
-                        "idle_ms": 120000,
-                        "total_ms": 1800000,
-                    },
-                }
-            ],
-            "names": {target: target, MODEL: target},
-            "wildcards": {},
-            "default": None,
-            "catalog": [{"id": target, "owned_by": "openai"}, {"id": MODEL, "owned_by": "openai"}],
-            "log": log if self.log else None,
-            "responses": None,
-        }
-
-
-class MesetaPackage(Contender):
-    """What people run: `meseta up` of the installed package, Python included, log on."""
-
-    name = "Meseta, meseta up"
-
-    def prepare(self) -> str:
-        """Install what is missing and return the version."""
-        if not self._binary():
-            raise AbsentError("not installed: no meseta command in .venv or on the path")
-        version = first_match(r"(\d\S*)", output([self._binary(), "--version"]))
-        # The interpreter beside the command is the one that has the package.
-        python = str(Path(self._binary()).parent / "python")
-        script = "import meseta._core as core; print(core.build_info()['profile'])"
-        profile = output([python, "-c", script]).strip()
-        return f"{version}, {profile} build" + ("" if profile == "release" else " (NOT COMPARABLE)")
-
-    def _binary(self) -> str:
-        installed = REPOSITORY / ".venv/bin/meseta"
-        return str(installed) if installed.exists() else shutil.which("meseta") or ""
-
-    def launch(self, setting: Setting) -> Launch:
-        """Write the configuration and return the command."""
-        path = setting.write(
-            "meseta.yaml",
-            f"""\
-version: 1
-listeners:
-  - {{name: models, type: model, port: {setting.port}}}
-model_providers:
-  - {{model: openai/{MODEL}, base_url: "http://127.0.0.1:{setting.mock}/v1", access_key: none}}
-model_aliases:
-  {MODEL}: {{target: openai/{MODEL}}}
-store: {{path: "{setting.folder}"}}
-""",
-        )
-        workers = {"MESETA_WORKERS": str(setting.workers), "MESETA_HOME": str(setting.folder)}
-        return Launch([self._binary(), "up", path], workers)
-
-
 class Portkey(Contender):
     """Portkey's open gateway from npm; it is told the provider by request headers."""
 
@@ -407,40 +232,9 @@ ALL: dict[str, Contender] = {
     "meseta-off": Meseta(log=False),
     "meseta-on": Meseta(log=True),
     "meseta-key": Meseta(log=True, key="a-key-of-the-bench"),
+    "meseta-chat-messages": MesetaTranslated(client=CHAT, target=MESSAGES),
+    "meseta-messages-chat": MesetaTranslated(client=MESSAGES, target=CHAT),
     "meseta-up": MesetaPackage(),
     "portkey": Portkey(),
     "litellm": LiteLLM(),
 }
-
-
-def install(folder: Path, command: list[str]) -> None:
-    """Run one installing command inside `folder`; its words go to `install.log` there."""
-    folder.mkdir(parents=True, exist_ok=True)
-    log = folder / "install.log"
-    try:
-        with log.open("a") as words:
-            subprocess.run(command, cwd=folder, stdout=words, stderr=words, check=True, timeout=900)
-    except (OSError, subprocess.SubprocessError) as reason:
-        where = log.relative_to(REPOSITORY)
-        raise AbsentError(f"{command[0]} failed ({type(reason).__name__}), see {where}") from reason
-
-
-def pip_install(folder: Path, package: str) -> None:
-    """Install one package into a virtual environment of its own."""
-    install(folder, [sys.executable, "-m", "venv", "."])
-    install(folder, ["bin/python", "-m", "pip", "install", package])
-
-
-def output(command: list[str]) -> str:
-    """Return what a command prints, on either stream."""
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
-    except (OSError, subprocess.SubprocessError) as reason:
-        raise AbsentError(f"{Path(command[0]).name} does not run ({type(reason).__name__})") from reason
-    return done.stdout + done.stderr
-
-
-def first_match(pattern: str, text: str) -> str:
-    """Return the first group of the first match, or `unknown`."""
-    found = re.search(pattern, text)
-    return found[1] if found else "unknown"

@@ -18,9 +18,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from contender import CHAT, MESSAGES
+
 TICK = os.sysconf("SC_CLK_TCK")
 GATEWAY_CORE = 0
 GENERATOR_CORE = 1
+PATHS = {CHAT: "/v1/chat/completions", MESSAGES: "/v1/messages"}
 
 
 class FailedError(Exception):
@@ -163,13 +166,16 @@ def proc_stat() -> list[str]:
     return Path("/proc/stat").read_text().splitlines()[0].split()
 
 
-def answers(port: int, model: str, headers: list[str]) -> bool:
-    """Whether a small chat request is answered with 200."""
-    body = json.dumps({"model": model, "messages": [{"role": "user", "content": "ready?"}]})
+def answers(port: int, model: str, headers: list[str], api: str) -> bool:
+    """Whether a small request is answered with 200."""
+    asked: dict[str, Any] = {"model": model, "messages": [{"role": "user", "content": "ready?"}]}
+    if api == MESSAGES:
+        asked["max_tokens"] = 16
+    body = json.dumps(asked)
     sent = {"content-type": "application/json"} | dict(header.split(":", 1) for header in headers)
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
     try:
-        connection.request("POST", "/v1/chat/completions", body, sent)
+        connection.request("POST", PATHS[api], body, sent)
         return connection.getresponse().status == 200
     except (OSError, http.client.HTTPException):
         return False
@@ -190,13 +196,14 @@ class Generator:
         port: int,
         options: list[str],
         *,
+        api: str,
         gateway: Running | None,
         mock: Running,
         with_memory: bool = False,
     ) -> dict[str, Any]:
         """One run against `port`: its report, and who used how much CPU time meanwhile, in seconds."""
-        url = f"http://127.0.0.1:{port}/v1/chat/completions"
-        command = [str(self.binary), "load", "--url", url, "--model", self.model, *options]
+        url = f"http://127.0.0.1:{port}{PATHS[api]}"
+        command = [str(self.binary), "load", "--url", url, "--api", api, "--model", self.model, *options]
         watched = [server for server in (gateway, mock) if server]
         before = [server.cpu_seconds() for server in watched]
         own, busy, start = own_seconds(), machine_busy_seconds(), time.monotonic()

@@ -19,12 +19,24 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import contenders
 import table
-from contenders import ALL, MODEL, REPOSITORY, WORK, AbsentError, Contender, Setting
+from contender import (
+    BENCHES,
+    CHAT,
+    MESSAGES,
+    MODEL,
+    REPOSITORY,
+    WORK,
+    AbsentError,
+    Contender,
+    Setting,
+)
+from contenders import ALL
 from measure import GATEWAY_CORE, GENERATOR_CORE, FailedError, Generator, Running, answers, free_port
+from plane import MesetaBefore
 
-DIRECT = "direct"
+# The runs without a gateway, one for each API that clients speak.
+DIRECT = {CHAT: "direct", MESSAGES: "direct-messages"}
 GENERATOR = REPOSITORY / "target/release/generator"
 TOKENS = 32
 WARMUP = "0.5"
@@ -86,9 +98,11 @@ def main() -> int:
         say("benches: no generator; run cargo build --release -p generator")
         return 1
     facts = table.machine_facts()
-    entrants = {DIRECT: Entrant("direct (no hop)", "the mock itself")}
-    for key in options.contenders:
-        entrants[key] = prepare(ALL[key])
+    entrants = {DIRECT[CHAT]: Entrant("direct (no hop)", "the mock itself")}
+    if any(contender.api == MESSAGES for contender in options.contenders.values()):
+        entrants[DIRECT[MESSAGES]] = Entrant("direct, Messages (no hop)", "the mock itself")
+    for key, contender in options.contenders.items():
+        entrants[key] = prepare(contender)
     if not options.streams_only:
         measure_cells(entrants, options)
     if options.streams:
@@ -112,6 +126,12 @@ def read_options() -> argparse.Namespace:
     """Parse the command line and fill in what follows from it."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--contenders", help=f"comma-separated, of {', '.join(ALL)} (default: all)")
+    parser.add_argument(
+        "--before",
+        type=Path,
+        metavar="BINARY",
+        help="also measure this older build of the standalone plane, which reads snapshots of format 1",
+    )
     parser.add_argument("--rounds", type=int, help="interleaved rounds (default 5)")
     parser.add_argument("--seconds", type=float, help="seconds of each run (default 3)")
     parser.add_argument("--quick", action="store_true", help="one round of one second; not for publication")
@@ -128,17 +148,20 @@ def read_options() -> argparse.Namespace:
         "--output", type=Path, help="default benches/results/DATE.md; with --quick the work folder"
     )
     options = parser.parse_args()
-    options.contenders = options.contenders.split(",") if options.contenders else list(ALL)
-    if unknown := set(options.contenders) - set(ALL):
+    names = options.contenders.split(",") if options.contenders else list(ALL)
+    if unknown := set(names) - set(ALL):
         parser.error(f"no such contender: {', '.join(sorted(unknown))}; there are {', '.join(ALL)}")
+    options.contenders = {name: ALL[name] for name in names}
+    if options.before:
+        if "meseta-on" not in options.contenders:
+            parser.error("--before is compared with meseta-on, which --contenders leaves out")
+        options.contenders["meseta-before"] = MesetaBefore(options.before.resolve())
     if options.streams_only and not options.streams:
         parser.error("--streams-only needs --streams N")
     options.rounds = options.rounds or (1 if options.quick else 5)
     options.seconds = options.seconds or (1.0 if options.quick else 3.0)
     name = "quick" if options.quick else datetime.date.today().isoformat()
-    options.output = (
-        options.output or (WORK if options.quick else contenders.BENCHES / "results") / f"{name}.md"
-    )
+    options.output = options.output or (WORK if options.quick else BENCHES / "results") / f"{name}.md"
     return options
 
 
@@ -170,16 +193,15 @@ def the_mock(core: int | None, *options: str) -> Iterator[Running]:
     log.parent.mkdir(parents=True, exist_ok=True)
     command = [str(GENERATOR), "mock", "--port", str(port), "--tokens", *options]
     with Running(command, port=port, core=core, log=log, environment={}) as mock:
-        mock.wait_until(lambda: answers(port, MODEL, []), seconds=10)
+        mock.wait_until(lambda: answers(port, MODEL, [], CHAT), seconds=10)
         yield mock
 
 
 @contextlib.contextmanager
 def the_gateway(
-    key: str, mock: Running, core: int | None, workers: int, entrant: Entrant
+    key: str, contender: Contender, mock: Running, core: int | None, workers: int, entrant: Entrant
 ) -> Iterator[Running]:
     """Run a contender on a free port; note its time to the first answer and its idle memory."""
-    contender = ALL[key]
     folder = WORK / "run" / key
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -188,7 +210,9 @@ def the_gateway(
     log = folder / "output.log"
     with Running(launch.command, port=port, core=core, log=log, environment=launch.environment) as gateway:
         headers = contender.request_headers(mock.port)
-        entrant.start_ms = gateway.wait_until(lambda: answers(port, MODEL, headers), seconds=120)
+        entrant.start_ms = gateway.wait_until(
+            lambda: answers(port, MODEL, headers, contender.api), seconds=120
+        )
         time.sleep(1)
         entrant.idle = gateway.memory()
         yield gateway
@@ -199,24 +223,29 @@ def measure_cells(entrants: dict[str, Entrant], options: argparse.Namespace) -> 
     generator = Generator(GENERATOR, MODEL, GENERATOR_CORE)
     with contextlib.ExitStack() as stack:
         mock = stack.enter_context(the_mock(GENERATOR_CORE, str(TOKENS)))
-        gateways = start_all(entrants, mock, stack)
+        gateways = start_all(entrants, options.contenders, mock, stack)
         for number in range(options.rounds):
             for name, cell in CELLS.items():
                 say(f"round {number + 1} of {options.rounds}: {name}")
                 flags = [*cell.options, "--seconds", str(options.seconds), "--warmup", WARMUP]
                 if not cell.paired:
-                    direct = generator.run(mock.port, flags, gateway=None, mock=mock)
-                    entrants[DIRECT].cells.setdefault(name, []).append(direct)
-                for key, gateway in gateways.items():
-                    headers = header_flags(key, mock)
+                    for api, key in DIRECT.items():
+                        if key in entrants:
+                            direct = generator.run(mock.port, flags, api=api, gateway=None, mock=mock)
+                            entrants[key].cells.setdefault(name, []).append(direct)
+                # Every other round backwards: what a contender gains or loses by its place evens out.
+                for key, gateway in list(gateways.items())[:: -1 if number % 2 else 1]:
+                    api = options.contenders[key].api
+                    wanted = [*flags, *header_flags(options.contenders[key], mock)]
                     if cell.paired:
-                        direct = generator.run(mock.port, [*flags, *headers], gateway=None, mock=mock)
-                        entrants[DIRECT].cells.setdefault(name, []).append(direct)
+                        direct = generator.run(mock.port, wanted, api=api, gateway=None, mock=mock)
+                        entrants[DIRECT[api]].cells.setdefault(name, []).append(direct)
                     gateway.signal(signal.SIGCONT)
                     try:
                         report = generator.run(
                             gateway.port,
-                            [*flags, *headers],
+                            wanted,
+                            api=api,
                             gateway=gateway,
                             mock=mock,
                             with_memory=cell.memory,
@@ -231,15 +260,21 @@ def measure_cells(entrants: dict[str, Entrant], options: argparse.Namespace) -> 
                     entrants[key].cells.setdefault(name, []).append(report)
 
 
-def start_all(entrants: dict[str, Entrant], mock: Running, stack: contextlib.ExitStack) -> dict[str, Running]:
+def start_all(
+    entrants: dict[str, Entrant],
+    contenders: dict[str, Contender],
+    mock: Running,
+    stack: contextlib.ExitStack,
+) -> dict[str, Running]:
     """Start each contender and suspend it: only the one that is measured runs, so none disturbs another."""
     gateways = {}
-    for key, entrant in entrants.items():
-        if key == DIRECT or entrant.absent:
+    for key, contender in contenders.items():
+        entrant = entrants[key]
+        if entrant.absent:
             continue
         say(f"starting {entrant.name} {entrant.version}")
         try:
-            gateway = stack.enter_context(the_gateway(key, mock, GATEWAY_CORE, 1, entrant))
+            gateway = stack.enter_context(the_gateway(key, contender, mock, GATEWAY_CORE, 1, entrant))
         except (FailedError, OSError) as reason:
             entrant.absent = f"did not start: {reason}"
             say(f"  absent: {entrant.absent}; its last words are in {WORK / 'run' / key / 'output.log'}")
@@ -260,22 +295,29 @@ def measure_streams(entrants: dict[str, Entrant], options: argparse.Namespace) -
                 continue
             say(f"{options.streams} paced streams: {entrant.name}")
             try:
-                if key == DIRECT:
-                    entrant.streams = generator.run(mock.port, flags, gateway=None, mock=mock)
+                contender = options.contenders.get(key)
+                if contender is None:
+                    api = next(api for api, direct in DIRECT.items() if direct == key)
+                    entrant.streams = generator.run(mock.port, flags, api=api, gateway=None, mock=mock)
                     continue
                 # A copy, so that the start with more workers does not overwrite what the table says of one.
-                with the_gateway(key, mock, None, 2, Entrant(entrant.name)) as gateway:
-                    wanted = [*flags, *header_flags(key, mock)]
+                with the_gateway(key, contender, mock, None, 2, Entrant(entrant.name)) as gateway:
+                    wanted = [*flags, *header_flags(contender, mock)]
                     entrant.streams = generator.run(
-                        gateway.port, wanted, gateway=gateway, mock=mock, with_memory=True
+                        gateway.port,
+                        wanted,
+                        api=contender.api,
+                        gateway=gateway,
+                        mock=mock,
+                        with_memory=True,
                     )
             except (FailedError, OSError) as reason:
                 entrant.failures.append(f"streams: {reason}")
 
 
-def header_flags(key: str, mock: Running) -> list[str]:
+def header_flags(contender: Contender, mock: Running) -> list[str]:
     """Turn the request headers of one contender into flags of the generator."""
-    return [word for header in ALL[key].request_headers(mock.port) for word in ("--header", header)]
+    return [word for header in contender.request_headers(mock.port) for word in ("--header", header)]
 
 
 def raise_file_limit() -> None:

@@ -6,20 +6,35 @@ import datetime
 import os
 import platform
 import statistics
-from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from figures import (
+    NONE,
+    Report,
+    cpu_per,
+    differences,
+    error_count,
+    flag,
+    grid,
+    median,
+    middle,
+    number,
+    over_direct,
+    quantile,
+    ranged,
+    rate,
+    rate_ratios,
+    ratio,
+    spread,
+)
+
 Results = dict[str, Any]
-Report = dict[str, Any]
-Pick = Callable[[Report], float | None]
-NONE = "-"
-# Above this share of its core the generator's side may be what limits a figure ...
-GENERATOR_FULL = 0.9
-# ... unless the gateway's core is as full.
-GATEWAY_FULL = 0.9
 # Of a core, used by other programs: above it a figure is smoke.
 QUIET = 0.05
+TRANSLATED = ("meseta-chat-messages", "meseta-messages-chat")
+# What a translated hop must keep of the rate of the same hop without a translation.
+TRANSLATED_TARGET = 0.7
 
 
 def machine_facts() -> dict[str, str]:
@@ -62,6 +77,7 @@ def markdown(results: Results) -> str:
     ]
     if measured:
         parts += ["## Throughput, 64 connections", throughput(measured), *ratios(measured)]
+        parts += [*translated(measured), *before(measured)]
         parts += ["## Added by the hop", added(measured), "## Memory and start", memory(measured)]
         parts += ["## Errors and doubts", "\n".join(doubts(measured))]
     if settings["streams"]:
@@ -110,15 +126,67 @@ def ratios(entrants: dict[str, Any]) -> list[str]:
     """Compare Meseta with each other contender, in words; nothing when it did not take part."""
     lines = []
     for key, one in entrants.items():
-        if not key.startswith("meseta"):
+        # What a translation costs is told against the same hop without one.
+        if not key.startswith("meseta") or key in TRANSLATED:
             continue
         parts = [
             f"{ratio(one, other, 'whole')} x {other['name']} ({ratio(one, other, 'streamed')} x streamed)"
             for name, other in entrants.items()
-            if name != "direct" and not name.startswith("meseta")
+            if not is_direct(name) and not name.startswith("meseta")
         ]
         lines.append(f"- {one['name']}: {', '.join(parts) or 'nothing to compare with'}")
     return ["\n".join(lines)] if lines else []
+
+
+def translated(entrants: dict[str, Any]) -> list[str]:
+    """Compare the hops that translate with the one that does not; nothing when either took no part."""
+    base = entrants.get("meseta-on")
+    others = [entrants[key] for key in TRANSLATED if key in entrants]
+    if not base or not others:
+        return []
+    lines = []
+    for one in others:
+        told = []
+        for cell in ("whole", "streamed"):
+            if found := rate_ratios(one, base, cell):
+                kept = statistics.median(found)
+                told.append(f"{cell} {kept:.2f}, {'reached' if kept >= TRANSLATED_TARGET else 'MISSED'}")
+            else:
+                told.append(f"{cell} not measured")
+        lines.append(f"- {one['name']}: {'; '.join(told)}")
+    target = f"Target: at least {TRANSLATED_TARGET:g} of the rate of {base['name']} in the same round."
+    return ["## Translated", compared(base, others), target, "\n".join(lines)]
+
+
+def before(entrants: dict[str, Any]) -> list[str]:
+    """Compare the plane with an older build of it; nothing when either took no part."""
+    base, now = entrants.get("meseta-before"), entrants.get("meseta-on")
+    return ["## Before and after", compared(base, [now])] if base and now else []
+
+
+def compared(base: Report, others: list[Report]) -> str:
+    """Tabulate contenders beside another: ratios of rates and differences of processor time, by round."""
+    cells = (("whole", "whole req/s"), ("streamed", "streams/s"))
+    times = (
+        ("cpu", "CPU per request µs", cpu_per("completed"), 1),
+        ("token_cpu", "CPU per relayed token µs", cpu_per("tokens_relayed"), 2),
+    )
+    head = ["contender"]
+    for title in [title for _, title in cells]:
+        head += [title, f"x {base['name']}"]
+    for title in [title for _, title, _, _ in times]:
+        head += [title, "difference"]
+    rows = []
+    for one in (base, *others):
+        row = [one["name"]]
+        for cell, _ in cells:
+            row.append(spread(one, cell, rate, 0) + flag(one, cell))
+            row.append(NONE if one is base else ranged(rate_ratios(one, base, cell), 2))
+        for cell, _, pick, digits in times:
+            row.append(spread(one, cell, pick, digits))
+            row.append(NONE if one is base else ranged(differences(one, base, cell, pick), digits))
+        rows.append([*row, str(error_count(one))])
+    return grid([*head, "errors"], rows)
 
 
 def added(entrants: dict[str, Any]) -> str:
@@ -135,14 +203,14 @@ def added(entrants: dict[str, Any]) -> str:
     kinds = (("latency", "latency_us"), ("first_token", "first_token_us"), ("token", "token_delay_us"))
     rows = []
     for key, one in entrants.items():
-        row = [one["name"] + (" (absolute)" if key == "direct" else "")]
+        row = [one["name"] + (" (absolute)" if is_direct(key) else "")]
         for cell, histogram in kinds:
             for name in ("p50", "p99"):
                 pick = quantile(histogram, name)
-                row.append(spread(one, cell, pick if key == "direct" else over_direct(pick), 1))
+                row.append(spread(one, cell, pick if is_direct(key) else over_direct(pick), 1))
         row.append(median(one, "token", quantile("token_gap_us", "p99"), 0))
-        row.append(NONE if key == "direct" else spread(one, "cpu", cpu_per("completed"), 1))
-        row.append(NONE if key == "direct" else spread(one, "token_cpu", cpu_per("tokens_relayed"), 2))
+        row.append(NONE if is_direct(key) else spread(one, "cpu", cpu_per("completed"), 1))
+        row.append(NONE if is_direct(key) else spread(one, "token_cpu", cpu_per("tokens_relayed"), 2))
         rows.append(row)
     return grid(head, rows)
 
@@ -159,7 +227,7 @@ def memory(entrants: dict[str, Any]) -> str:
     ]
     rows = []
     for key, one in entrants.items():
-        if key == "direct":
+        if is_direct(key):
             continue
         samples = [
             report["memory"] for cell in one["cells"].values() for report in cell if "memory" in report
@@ -241,99 +309,13 @@ def ceiling(entrants: dict[str, Any]) -> str:
         rates = {
             key: value for key, one in entrants.items() if (value := middle(one, cell, rate)) is not None
         }
-        direct = rates.pop("direct", None)
+        direct = rates.get("direct")
+        rates = {key: value for key, value in rates.items() if not is_direct(key)}
         if direct and rates:
             parts.append(f"{cell} {direct:,.0f}/s, {direct / max(rates.values()):.1f} x the fastest gateway")
     return "; ".join(parts) or "not measured"
 
 
-def rate(report: Report) -> float:
-    """Read the requests per second."""
-    return float(report["requests_per_second"])
-
-
-def quantile(histogram: str, name: str, divisor: float = 1) -> Pick:
-    """Pick a quantile of a histogram, divided to the unit of the column."""
-
-    def pick(report: Report) -> float | None:
-        found = report[histogram]
-        return None if found is None else float(found[name]) / divisor
-
-    return pick
-
-
-def over_direct(pick: Pick) -> Pick:
-    """Pick the same figure less that of the run without a gateway just before."""
-
-    def difference(report: Report) -> float | None:
-        through, direct = pick(report), pick(report["direct"])
-        return None if through is None or direct is None else through - direct
-
-    return difference
-
-
-def cpu_per(count: str) -> Pick:
-    """Pick microseconds of the gateway's processor time per counted thing, warm-up included."""
-    return lambda report: report["cpu_gateway"] * 1e6 / report[count] if report[count] else None
-
-
-def values(entrant: Report, cell: str, pick: Pick) -> list[float]:
-    """Collect one figure of every round that has it."""
-    return [value for report in entrant["cells"].get(cell, []) if (value := pick(report)) is not None]
-
-
-def middle(entrant: Report, cell: str, pick: Pick) -> float | None:
-    """Take the median of the rounds."""
-    found = values(entrant, cell, pick)
-    return statistics.median(found) if found else None
-
-
-def median(entrant: Report, cell: str, pick: Pick, digits: int) -> str:
-    """Write the median of the rounds."""
-    return number(middle(entrant, cell, pick), digits)
-
-
-def spread(entrant: Report, cell: str, pick: Pick, digits: int) -> str:
-    """Write the median and, from several rounds, the lowest and the highest."""
-    found = values(entrant, cell, pick)
-    if len(found) < 2:
-        return number(found[0] if found else None, digits)
-    center, low, high = (
-        number(value, digits) for value in (statistics.median(found), min(found), max(found))
-    )
-    return f"{center} [{low}, {high}]"
-
-
-def ratio(entrant: Report, other: Report | None, cell: str) -> str:
-    """Compare two contenders' rates round by round and write the median."""
-    pairs = zip(entrant["cells"].get(cell, []), other["cells"].get(cell, []) if other else [], strict=False)
-    found = [rate(mine) / rate(theirs) for mine, theirs in pairs if rate(theirs)]
-    return f"{statistics.median(found):.2f}" if found else NONE
-
-
-def flag(entrant: Report, cell: str) -> str:
-    """Mark where the generator's core, not the gateway, set the figure; never the run without a hop."""
-    reports = entrant["cells"].get(cell, [])
-    full = [
-        report["cpu_generator_side"] / report["wall"] > GENERATOR_FULL
-        and 0 < report["cpu_gateway"] / report["wall"] < GATEWAY_FULL
-        for report in reports
-    ]
-    return " †" if full and sum(full) * 2 > len(full) else ""
-
-
-def error_count(entrant: Report) -> int:
-    """Count failed and unfinished requests of all cells."""
-    reports = [report for cell in entrant["cells"].values() for report in cell]
-    return sum(sum(report["errors"].values()) + report["unfinished"] for report in reports)
-
-
-def number(value: float | None, digits: int) -> str:
-    """Write a figure with thousands separated, or a dash."""
-    return NONE if value is None else f"{value:,.{digits}f}"
-
-
-def grid(head: list[str], rows: Iterable[list[str]]) -> str:
-    """Lay out a Markdown table; every column but the first is aligned right when it holds figures."""
-    marks = ["---", *("--:" if len(head) > 2 else "---" for _ in head[1:])]
-    return "\n".join("| " + " | ".join(row) + " |" for row in (head, marks, *rows))
+def is_direct(key: str) -> bool:
+    """Whether this is a run without a gateway."""
+    return key.startswith("direct")

@@ -3,6 +3,8 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use crate::api::Api;
+
 pub struct Mock {
     pub port: u16,
     /// Time between two tokens of a stream; zero sends the whole stream in one write.
@@ -15,6 +17,7 @@ pub struct Mock {
 pub struct Load {
     pub address: SocketAddr,
     pub path: String,
+    pub api: Api,
     pub connections: usize,
     pub seconds: Duration,
     pub warmup: Duration,
@@ -54,6 +57,7 @@ pub fn load(words: impl Iterator<Item = String>) -> Result<Load, String> {
     let mut settings = Load {
         address: ([127, 0, 0, 1], 0).into(),
         path: String::new(),
+        api: Api::Chat,
         connections: 1,
         seconds: Duration::from_secs(1),
         warmup: Duration::ZERO,
@@ -68,6 +72,11 @@ pub fn load(words: impl Iterator<Item = String>) -> Result<Load, String> {
     each(words, |flag, value| {
         match flag {
             "--url" => target = Some(split_url(&value()?)?),
+            "--api" => {
+                let name = value()?;
+                settings.api =
+                    Api::named(&name).ok_or_else(|| format!("--api {name}: want {}", Api::NAMES))?;
+            }
             "--connections" => settings.connections = number(flag, &value()?)?,
             "--seconds" => settings.seconds = seconds(flag, &value()?)?,
             "--warmup" => settings.warmup = seconds(flag, &value()?)?,
@@ -137,10 +146,11 @@ mod tests {
 
     #[test]
     fn a_load_line_is_read() {
-        let line = "--url http://127.0.0.1:80/v1/chat --connections 8 --seconds 0.5 --stream --header a:b";
+        let line = "--url http://127.0.0.1:80/v1/chat --connections 8 --seconds 0.5 --stream --header a:b --api messages";
         let settings = load(words(line)).ok().unwrap();
         assert_eq!(settings.address.port(), 80);
         assert_eq!(settings.path, "/v1/chat");
+        assert_eq!(settings.api, Api::Messages);
         assert_eq!(settings.seconds, Duration::from_millis(500));
         assert_eq!(settings.headers, [("a".to_owned(), "b".to_owned())]);
     }
@@ -150,6 +160,7 @@ mod tests {
         let reason = |line| load(words(line)).err().unwrap();
         assert!(reason("--url http://192.0.2.1:80/").contains("loopback"));
         assert!(reason("--connections").contains("a value must follow"));
+        assert!(reason("--api chats").contains("chat or messages"));
         assert!(reason("--seconds 1").contains("--url"));
         assert!(reason("--sped 1").contains("--sped"));
     }

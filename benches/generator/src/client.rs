@@ -7,6 +7,8 @@ use memchr::{memchr, memmem};
 use mio::net::TcpStream;
 
 use crate::answers::{MARK, STAMP_DIGITS, unix_nanos};
+use crate::api::Api;
+use crate::filler;
 use crate::framing::{self, Body};
 use crate::report::Report;
 
@@ -34,11 +36,13 @@ pub enum State {
 /// How far the present answer has been read.
 struct Answer {
     body: Option<Body>,
+    api: Api,
     stream: bool,
     text: Vec<u8>,
     line: Vec<u8>,
     tokens: u32,
     last_token: Option<Instant>,
+    /// Whether the newest event is the one that ends a stream.
     done: bool,
 }
 
@@ -53,23 +57,14 @@ pub enum Progress {
 }
 
 impl Client {
-    pub fn new(socket: TcpStream, stream: bool) -> Self {
-        let answer = Answer {
-            body: None,
-            stream,
-            text: Vec::new(),
-            line: Vec::new(),
-            tokens: 0,
-            last_token: None,
-            done: false,
-        };
+    pub fn new(socket: TcpStream, api: Api, stream: bool) -> Self {
         Self {
             socket,
             state: State::Connecting,
             heard: false,
             unsent: 0,
             input: Vec::new(),
-            answer,
+            answer: Answer::new(api, stream),
             close_after: false,
         }
     }
@@ -193,6 +188,19 @@ impl Client {
 }
 
 impl Answer {
+    fn new(api: Api, stream: bool) -> Self {
+        Self {
+            body: None,
+            api,
+            stream,
+            text: Vec::new(),
+            line: Vec::new(),
+            tokens: 0,
+            last_token: None,
+            done: false,
+        }
+    }
+
     fn reset(&mut self) {
         self.body = None;
         self.text.clear();
@@ -240,26 +248,31 @@ impl Answer {
 
     fn event_line(&mut self, line: &[u8], now: Instant, since: Instant, report: &mut Report) {
         let Some(data) = line.strip_prefix(b"data:") else { return };
-        if data.trim_ascii() == b"[DONE]" {
-            self.done = true;
-        } else if let Some(mark) = memchr(MARK, data) {
+        self.done = false;
+        if let Some(mark) = memchr(MARK, data) {
             if self.tokens == 0 {
                 report.first_token(now, now - since);
             }
             self.tokens += 1;
             report.token(now, self.last_token.map(|last| now - last), delay(&data[mark + 1..]));
             self.last_token = Some(now);
+        } else {
+            self.done = self.api.ends_stream(data);
         }
     }
 
     fn check(&self, tokens: Option<u32>) -> Result<(), String> {
         if !self.stream {
             let whole = self.text.starts_with(b"{") && self.text.trim_ascii_end().ends_with(b"}");
-            let answers = memmem::find(&self.text, b"\"choices\"").is_some();
-            return if whole && answers { Ok(()) } else { Err("wrong_body".to_owned()) };
+            let holds = |part: &[u8]| memmem::find(&self.text, part).is_some();
+            return if whole && holds(self.api.answer_key()) && holds(filler::WORD) {
+                Ok(())
+            } else {
+                Err("wrong_body".to_owned())
+            };
         }
         if !self.done {
-            return Err("stream_without_done".to_owned());
+            return Err("stream_without_end".to_owned());
         }
         if tokens.is_some_and(|tokens| tokens != self.tokens) {
             return Err("wrong_token_count".to_owned());
@@ -272,4 +285,68 @@ impl Answer {
 fn delay(text: &[u8]) -> Option<Duration> {
     let stamp = std::str::from_utf8(text.get(..STAMP_DIGITS)?).ok()?.parse().ok()?;
     Some(Duration::from_nanos(unix_nanos().saturating_sub(stamp)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::answers::{Answers, with_length};
+
+    const TOKENS: usize = 3;
+
+    /// Has the client read what follows the head of an answer, in pieces of `size` bytes, and check it.
+    fn check(api: Api, stream: bool, answer: &[u8], size: usize) -> Result<u32, String> {
+        let end = memmem::find(answer, b"\r\n\r\n").map_or(0, |at| at + 4);
+        let now = Instant::now();
+        let mut report = Report::new(now, now);
+        let mut read = Answer::new(api, stream);
+        let mut headers = [httparse::EMPTY_HEADER; 8];
+        let mut head = httparse::Response::new(&mut headers);
+        head.parse(answer).map_err(|reason| reason.to_string())?;
+        read.body = framing::of(head.headers)?;
+        for piece in answer[end..].chunks(size) {
+            read.take(piece, now, now, &mut report)?;
+        }
+        read.check(Some(3)).map(|()| read.tokens)
+    }
+
+    #[test]
+    fn an_answer_of_the_mock_passes_in_its_api_only() {
+        for (api, other) in [(Api::Chat, Api::Messages), (Api::Messages, Api::Chat)] {
+            let answers = Answers::new(api, TOKENS, 1024);
+            for size in [1, 7, 4096] {
+                assert_eq!(check(api, false, &answers.whole, size), Ok(0));
+                for stream in &answers.instant {
+                    assert_eq!(check(api, true, stream, size), Ok(3));
+                }
+            }
+            assert_eq!(check(other, false, &answers.whole, 4096), Err("wrong_body".to_owned()));
+            assert_eq!(check(other, true, &answers.instant[0], 4096), Err("stream_without_end".to_owned()));
+        }
+    }
+
+    #[test]
+    fn a_lost_token_is_seen() {
+        for api in [Api::Chat, Api::Messages] {
+            let stream = &Answers::new(api, TOKENS - 1, 1024).instant[0];
+            assert_eq!(check(api, true, stream, 4096), Err("wrong_token_count".to_owned()));
+        }
+    }
+
+    #[test]
+    fn nothing_may_follow_the_last_event() {
+        let now = Instant::now();
+        let mut report = Report::new(now, now);
+        let mut answer = Answer::new(Api::Messages, true);
+        answer.lines(b"data: {\"type\":\"message_stop\"}\n\n", now, now, &mut report);
+        assert_eq!(answer.check(None), Ok(()));
+        answer.lines(b"data: {\"type\":\"ping\"}\n\n", now, now, &mut report);
+        assert_eq!(answer.check(None), Err("stream_without_end".to_owned()));
+    }
+
+    #[test]
+    fn a_whole_answer_without_its_text_is_wrong() {
+        let empty = with_length(r#"{"content":[],"stop_reason":"end_turn"}"#);
+        assert_eq!(check(Api::Messages, false, &empty, 4096), Err("wrong_body".to_owned()));
+    }
 }

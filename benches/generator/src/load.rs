@@ -1,7 +1,6 @@
 //! The client side: a closed loop over keep-alive connections, or an open loop at a constant rate.
 
 use std::collections::VecDeque;
-use std::fmt::Write as _;
 use std::io::{self, ErrorKind};
 use std::time::{Duration, Instant};
 
@@ -11,6 +10,7 @@ use mio::{Events, Interest, Poll, Token};
 use crate::arguments;
 use crate::client::{Client, Progress, State};
 use crate::report::Report;
+use crate::request;
 use crate::timer::Timer;
 
 const TIMER: Token = Token(usize::MAX);
@@ -54,7 +54,7 @@ impl<'a> Load<'a> {
         let start = Instant::now();
         let from = start + settings.warmup;
         Ok(Self {
-            request: request(settings),
+            request: request::bytes(settings),
             poll,
             timer,
             clients: (0..settings.connections).map(|_| None).collect(),
@@ -136,7 +136,7 @@ impl<'a> Load<'a> {
         let mut socket = TcpStream::connect(self.settings.address)?;
         let interest = Interest::READABLE | Interest::WRITABLE;
         self.poll.registry().register(&mut socket, Token(index), interest)?;
-        Ok(Client::new(socket, self.settings.stream))
+        Ok(Client::new(socket, self.settings.api, self.settings.stream))
     }
 
     /// Sends each request of the open loop that is due. Its latency counts from when it was due, so
@@ -237,28 +237,4 @@ impl<'a> Load<'a> {
 
 fn is_waiting(client: &Client) -> bool {
     matches!(client.state, State::Waiting(_))
-}
-
-/// One request, the same for the whole run.
-fn request(settings: &arguments::Load) -> Vec<u8> {
-    let stream = if settings.stream { r#","stream":true"# } else { "" };
-    let pace = settings.pace_us.map(|pace| format!("pace_us={pace} ")).unwrap_or_default();
-    let around = |content: &str| {
-        format!(
-            r#"{{"model":"{}","messages":[{{"role":"user","content":"{pace}{content}"}}]{stream}}}"#,
-            settings.model
-        )
-    };
-    let padding = settings.body_bytes.saturating_sub(around("").len());
-    let body = around(&"lorem ipsum ".chars().cycle().take(padding).collect::<String>());
-    let mut head = format!(
-        "POST {} HTTP/1.1\r\nhost: {}\r\ncontent-type: application/json\r\naccept: */*\r\ncontent-length: {}\r\n",
-        settings.path,
-        settings.address,
-        body.len()
-    );
-    for (name, value) in &settings.headers {
-        let _ = write!(head, "{name}: {value}\r\n");
-    }
-    (head + "\r\n" + &body).into_bytes()
 }

@@ -6,19 +6,23 @@
 use std::process::ExitCode;
 
 mod answers;
+mod api;
 mod arguments;
 mod client;
+mod filler;
 mod framing;
 mod histogram;
 mod load;
 mod mock;
 mod report;
+mod request;
 mod timer;
 
 const USAGE: &str = "\
 usage: generator mock --port P [--pace-us N] [--tokens N] [--body-bytes N]
        generator load --url http://ADDRESS:PORT/PATH --connections C --seconds S [--warmup S] [--rate R]
-                      [--stream] [--pace-us N] [--tokens N] [--body-bytes N] [--model NAME] [--header name:value]...";
+                      [--api chat|messages] [--stream] [--pace-us N] [--tokens N] [--body-bytes N] [--model NAME]
+                      [--header name:value]...";
 
 fn main() -> ExitCode {
     let mut words = std::env::args().skip(1);

@@ -1,4 +1,4 @@
-//! The instant OpenAI-compatible server: one thread, keep-alive, answers made beforehand.
+//! The instant server of chat completions and of Messages: one thread, keep-alive, answers made beforehand.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -10,7 +10,8 @@ use memchr::memmem;
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};
 
-use crate::answers::Answers;
+use crate::answers::{self, Answers};
+use crate::api::Api;
 use crate::arguments;
 use crate::framing::{self, Body};
 use crate::timer::Timer;
@@ -32,7 +33,9 @@ fn run(settings: &arguments::Mock) -> io::Result<()> {
     println!("listening {}", listener.local_addr()?);
     let mut timer = Timer::new(poll.registry(), TIMER)?;
     let mut mock = Mock {
-        answers: Answers::new(settings.tokens, settings.body_bytes),
+        empty: answers::with_length("{}"),
+        chat: Answers::new(Api::Chat, settings.tokens, settings.body_bytes),
+        messages: Answers::new(Api::Messages, settings.tokens, settings.body_bytes),
         tokens: settings.tokens,
         pace: settings.pace,
         connections: Vec::new(),
@@ -63,7 +66,9 @@ fn run(settings: &arguments::Mock) -> io::Result<()> {
 }
 
 struct Mock {
-    answers: Answers,
+    empty: Vec<u8>,
+    chat: Answers,
+    messages: Answers,
     tokens: usize,
     pace: Duration,
     connections: Vec<Option<Connection>>,
@@ -97,9 +102,11 @@ struct Request {
     body: Body,
     text: Vec<u8>,
     is_post: bool,
+    api: Api,
 }
 
 struct Stream {
+    api: Api,
     left: usize,
     usage: bool,
     pace: Duration,
@@ -108,11 +115,18 @@ struct Stream {
 /// What one complete request asks for.
 enum Ask {
     Empty,
-    Whole,
-    Stream { usage: bool, pace: Option<Duration> },
+    Whole(Api),
+    Stream { api: Api, usage: bool, pace: Option<Duration> },
 }
 
 impl Mock {
+    fn answers(&self, api: Api) -> &Answers {
+        match api {
+            Api::Chat => &self.chat,
+            Api::Messages => &self.messages,
+        }
+    }
+
     fn accept(&mut self, listener: &TcpListener, poll: &Poll) -> io::Result<()> {
         loop {
             let mut socket = match listener.accept() {
@@ -165,17 +179,18 @@ impl Mock {
             && let Some(ask) = connection.next_request()?
         {
             match ask {
-                Ask::Empty => connection.send(&self.answers.empty)?,
-                Ask::Whole => connection.send(&self.answers.whole)?,
-                Ask::Stream { usage, pace } => {
+                Ask::Empty => connection.send(&self.empty)?,
+                Ask::Whole(api) => connection.send(&self.answers(api).whole)?,
+                Ask::Stream { api, usage, pace } => {
+                    let answers = self.answers(api);
                     let pace = pace.unwrap_or(self.pace);
                     if pace.is_zero() {
-                        connection.send(&self.answers.instant[usize::from(usage)])?;
+                        connection.send(&answers.instant[usize::from(usage)])?;
                         continue;
                     }
-                    let mut first = self.answers.stream_head.to_vec();
-                    self.answers.stamped_token(&mut first);
-                    connection.stream = Some(Stream { left: self.tokens - 1, usage, pace });
+                    let mut first = answers.stream_head.clone();
+                    answers.stamped_token(&mut first);
+                    connection.stream = Some(Stream { api, left: self.tokens - 1, usage, pace });
                     connection.send(&first)?;
                     let serial = connection.serial;
                     self.due.push(Reverse(Due { at: Instant::now() + pace, index, serial }));
@@ -209,16 +224,17 @@ impl Mock {
 
     /// Sends a stream's next token, or its end, and says how long until the one after it.
     fn send_token(&mut self, index: usize, connection: &mut Connection) -> io::Result<Option<Duration>> {
-        let Some(Stream { left, usage, pace }) = &mut connection.stream else { return Ok(None) };
+        let Some(Stream { api, left, usage, pace }) = &mut connection.stream else { return Ok(None) };
+        let answers = self.answers(*api);
         let mut bytes = Vec::with_capacity(512);
         if *left > 0 {
             *left -= 1;
             let pace = *pace;
-            self.answers.stamped_token(&mut bytes);
+            answers.stamped_token(&mut bytes);
             connection.send(&bytes)?;
             return Ok(Some(pace));
         }
-        bytes.extend_from_slice(&self.answers.stream_end[usize::from(*usage)]);
+        bytes.extend_from_slice(&answers.stream_end[usize::from(*usage)]);
         connection.stream = None;
         connection.send(&bytes)?;
         self.answer(index, connection)?;
@@ -254,10 +270,12 @@ impl Connection {
                 framing::of(head.headers).map_err(|reason| io::Error::new(ErrorKind::InvalidData, reason))?;
             self.close_after = framing::closes(head.headers);
             let is_post = head.method == Some("POST");
-            self.request = Some(Request { body: body.unwrap_or(Body::Length(0)), text: Vec::new(), is_post });
+            let api = Api::of_path(head.path.unwrap_or_default());
+            let body = body.unwrap_or(Body::Length(0));
+            self.request = Some(Request { body, text: Vec::new(), is_post, api });
             self.input.drain(..end);
         }
-        let Some(Request { body, text, is_post }) = &mut self.request else { return Ok(None) };
+        let Some(Request { body, text, is_post, api }) = &mut self.request else { return Ok(None) };
         let (taken, complete) = body
             .take(&self.input, |bytes| text.extend_from_slice(bytes))
             .map_err(|reason| io::Error::new(ErrorKind::InvalidData, reason))?;
@@ -268,9 +286,10 @@ impl Connection {
         let ask = if !*is_post {
             Ask::Empty
         } else if is_true(text, b"\"stream\"") {
-            Ask::Stream { usage: is_true(text, b"\"include_usage\""), pace: asked_pace(text) }
+            let usage = is_true(text, b"\"include_usage\"");
+            Ask::Stream { api: *api, usage, pace: asked_pace(text) }
         } else {
-            Ask::Whole
+            Ask::Whole(*api)
         };
         self.request = None;
         Ok(Some(ask))

@@ -2,6 +2,8 @@
 //!
 //! Format: WHATWG HTML, section 9.2 "Server-sent events". Lines end in LF, CR LF or CR; a blank line ends an event.
 
+use std::borrow::Cow;
+
 use memchr::memchr2;
 
 /// How far a piece of a stream has been looked at, so that a long event that comes in many packets is looked at once.
@@ -43,28 +45,29 @@ pub fn event_end(bytes: &[u8]) -> Option<usize> {
 }
 
 /// The data of an event: its `data` lines joined by LF. Borrowed where there is one line, as nearly always.
-pub fn event_data(event: &[u8]) -> std::borrow::Cow<'_, [u8]> {
+pub fn event_data(event: &[u8]) -> Cow<'_, [u8]> {
     // A stream may begin with a byte order mark.
-    let event = event.strip_prefix(b"\xef\xbb\xbf").unwrap_or(event);
-    let mut data: std::borrow::Cow<'_, [u8]> = std::borrow::Cow::Borrowed(&[]);
-    let mut seen = false;
-    for line in event.split(|byte| matches!(byte, b'\n' | b'\r')) {
-        let Some(value) = line.strip_prefix(b"data") else { continue };
-        let value = match value {
-            [] => value,
-            [b':', b' ', rest @ ..] | [b':', rest @ ..] => rest,
+    let mut rest = event.strip_prefix(b"\xef\xbb\xbf").unwrap_or(event);
+    let mut data: Option<Cow<'_, [u8]>> = None;
+    while !rest.is_empty() {
+        let end = memchr2(b'\n', b'\r', rest).unwrap_or(rest.len());
+        let line = &rest[..end];
+        rest = rest.get(end + 1..).unwrap_or_default();
+        let value = match line.strip_prefix(b"data") {
+            Some([b':', b' ', value @ ..] | [b':', value @ ..]) => value,
+            Some(value @ []) => value,
             _ => continue,
         };
-        if seen {
-            let joined = data.to_mut();
-            joined.push(b'\n');
-            joined.extend_from_slice(value);
-        } else {
-            data = std::borrow::Cow::Borrowed(value);
-            seen = true;
+        match &mut data {
+            None => data = Some(Cow::Borrowed(value)),
+            Some(data) => {
+                let joined = data.to_mut();
+                joined.push(b'\n');
+                joined.extend_from_slice(value);
+            }
         }
     }
-    data
+    data.unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -15,12 +15,18 @@ use crate::usage::Usage;
 #[derive(Deserialize)]
 struct Chunk<'a> {
     #[serde(borrow)]
-    id: Option<Json<'a>>,
-    model: Option<Json<'a>>,
-    created: Option<Json<'a>>,
     choices: Option<Vec<Choice<'a>>>,
     usage: Option<Json<'a>>,
     error: Option<Json<'a>>,
+}
+
+/// What every chunk repeats: read from the first alone.
+#[derive(Deserialize)]
+struct Head<'a> {
+    #[serde(borrow)]
+    id: Option<Json<'a>>,
+    model: Option<Json<'a>>,
+    created: Option<Json<'a>>,
 }
 
 #[derive(Deserialize)]
@@ -111,9 +117,8 @@ impl StreamDecoder {
             return true;
         }
         // Looking at all of it once is quicker than looking at every string by itself.
-        let chunk =
-            std::str::from_utf8(data).ok().and_then(|data| serde_json::from_str::<Chunk<'_>>(data).ok());
-        let Some(chunk) = chunk else {
+        let json = std::str::from_utf8(data).unwrap_or_default();
+        let Ok(chunk) = serde_json::from_str::<Chunk<'_>>(json) else {
             return self.fail(broken("The provider sent an event that is not a chunk of an answer."), out);
         };
         if let Some(error) = chunk.error {
@@ -128,13 +133,14 @@ impl StreamDecoder {
         }
         let choices = chunk.choices.unwrap_or_default();
         if !choices.is_empty() && self.phase == Phase::Waiting {
-            let id = text(chunk.id.as_ref());
+            let head = serde_json::from_str::<Head<'_>>(json).ok();
+            let id = text(head.as_ref().and_then(|head| head.id.as_ref()));
             id.unwrap_or_default().clone_into(&mut self.answer_id);
-            let created = match &chunk.created {
+            let created = match head.as_ref().and_then(|head| head.created.as_ref()) {
                 Some(Json::Number(created)) => created.as_u64(),
                 _ => None,
             };
-            self.begin(id, text(chunk.model.as_ref()), created, out);
+            self.begin(id, text(head.as_ref().and_then(|head| head.model.as_ref())), created, out);
         }
         for choice in &choices {
             let other = matches!(&choice.index, Some(Json::Number(index)) if index.as_u64() != Some(0));
