@@ -9,7 +9,7 @@ use crate::dialect::bedrock::{self, ConverseRequest, Invocation, counted};
 use crate::dialect::chat::{ChatRequest, Completion};
 use crate::dialect::embeddings::EmbeddingsRequest;
 use crate::dialect::gemini::{self, GeminiEmbeddings, GeminiRequest};
-use crate::dialect::messages::{self, MessagesRequest, check_version};
+use crate::dialect::messages::{self, MessagesRequest, check_thread, check_version};
 use crate::dialect::responses::{self, Kept, MOST_FILLER, ResponsesRequest};
 use crate::dialect::{CREATED, Dialect, Saying};
 use crate::failure::Failure;
@@ -180,7 +180,9 @@ fn stored_response(visit: &Visit<'_>, id: &str) -> Result<Reply, Failure> {
 
 fn message(visit: &Visit<'_>) -> Result<Reply, Failure> {
     check_version(visit.head)?;
-    let request = MessagesRequest::read(&visit.json()?, false).map_err(in_words_of(visit))?;
+    let json = visit.json()?;
+    let request = MessagesRequest::read(&json, false).map_err(in_words_of(visit))?;
+    check_thread(&json)?;
     let Decided { directives, mut answer, usage } = visit.decide(Some(&request.model), &request.prompt, 1)?;
     answer.drop_empty_texts();
     let (model, _) = split_model(Some(&request.model))?;

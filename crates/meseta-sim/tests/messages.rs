@@ -53,6 +53,18 @@ fn a_whole_message_has_every_field() {
 }
 
 #[test]
+fn a_thread_is_refused_in_the_word_that_sdks_act_on() {
+    let simulator = start();
+    let mut request = ask("echo", &json!([{"role": "user", "content": "a"}]));
+    request["thread"] = json!({"type": "create"});
+    let reply = message(&simulator, &request);
+    assert_eq!(reply.status, 400);
+    assert_eq!(reply.json()["error"]["details"], json!({"error_code": "thread_unsupported_request"}));
+    request["thread"] = Value::Null;
+    assert_eq!(message(&simulator, &request).status, 200);
+}
+
+#[test]
 fn a_stream_tells_every_block() {
     let simulator = play(&everything());
     let request = ask("m", &json!([{"role": "user", "content": "x"}]));

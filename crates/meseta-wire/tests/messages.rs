@@ -229,6 +229,7 @@ fn what_is_wrong_is_named_with_its_path() {
             "output_config.format.schema",
         ),
         (json!({"messages": [], "mcp_servers": [{"type": "url"}]}), "mcp_servers"),
+        (json!({"messages": [], "thread": {"type": "create"}}), "thread"),
         (json!({"messages": [], "metadata": {"user_id": 5}}), "metadata.user_id"),
         (json!({"messages": [], "max_tokens": -1}), "max_tokens"),
     ] {
@@ -781,6 +782,25 @@ fn errors_are_read_whatever_they_are_and_written_as_the_api_does() {
     let silent = messages::decode_error(500, b"");
     assert_eq!(silent.message, "The provider answered with status 500 and no explanation.");
     assert!(messages::decode_error(500, &vec![b'a'; 100_000]).message.len() <= 2_000);
+}
+
+#[test]
+fn a_refused_thread_is_told_in_the_word_that_sdks_act_on() {
+    let text =
+        json!({"messages": [], "thread": {"type": "continue", "previous_message_id": "msg_1"}}).to_string();
+    let json = Json::parse(&text).unwrap();
+    let error = messages::decode_request(&json, &mut losses()).unwrap_err();
+    let failure = Failure {
+        message: error.to_string().into(),
+        kind: FailureKind::InvalidRequest,
+        code: Some("request.invalid_field".into()),
+        param: Some(error.path.into()),
+    };
+    let written: Value = serde_json::from_slice(&messages::encode_error(&failure, "req_2")).unwrap();
+    assert_eq!(written["error"]["details"], json!({"error_code": "thread_unsupported_request"}));
+    let other = Failure { param: Some("messages".into()), ..failure };
+    let written: Value = serde_json::from_slice(&messages::encode_error(&other, "req_2")).unwrap();
+    assert_eq!(written["error"].get("details"), None);
 }
 
 const STREAM: &[&str] = &[

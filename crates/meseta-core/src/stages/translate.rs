@@ -18,6 +18,7 @@ use meseta_wire::shape::Malformed;
 use meseta_wire::{responses, signature};
 
 use crate::continuation::{Continued, Keep};
+use crate::conversations::Caller as Scope;
 use crate::endpoint::Call;
 use crate::error::{Code, Error};
 use crate::snapshot::{Address, CompiledAuth, Operation, Target};
@@ -125,6 +126,9 @@ pub(crate) fn translate(
     trip.enter(Stage::Translate);
     let client = ask.call.dialect();
     let target = &*choice.target;
+    if let Some(id) = belongs_to_nobody(trip, ask, continued, target) {
+        return Err(unknown_response(id));
+    }
     let same = passes(ask, continued, target);
     let (operation, body, reading) = if let Some(operation) = same {
         let ask_usage = ask.call == Call::Chat && ask.envelope.stream && target.ask_stream_usage;
@@ -158,6 +162,21 @@ pub(crate) fn translate(
     Ok(Translated::Wire(Box::new(Wire { method: Method::POST, address, headers, body, reading, keep })))
 }
 
+/// The stored answer that the request goes on from, if nobody here may go on from it. Callers with keys of their own
+/// share our account at the provider, which would show each of them what another one has stored: only what we know to
+/// be the caller's is asked for there.
+fn belongs_to_nobody<'a>(
+    trip: &Trip,
+    ask: &'a Ask<'_>,
+    continued: Option<&Continued>,
+    target: &Target,
+) -> Option<&'a str> {
+    let shared =
+        matches!(ask.caller.scope, Scope::Key(_)) && !matches!(target.auth, CompiledAuth::Passthrough);
+    let kept = ask.call == Call::Responses && trip.worker.shared.conversations.is_some();
+    ask.envelope.previous_response_id.as_deref().filter(|_| shared && kept && continued.is_none())
+}
+
 /// The operation by which the client's own bytes can go to the target; `None` when they must be translated.
 fn passes(ask: &Ask<'_>, continued: Option<&Continued>, target: &Target) -> Option<Operation> {
     let client = ask.call.dialect();
@@ -189,9 +208,10 @@ fn conversation(
     let client = ask.call.dialect();
     let target = &*choice.target;
     let dialect = if target.speaks(client) { client } else { target.dialects[0] };
+    let asked = json;
     let json = match continued {
-        Some(continued) => Cow::Owned(continued.join(json)),
-        None => Cow::Borrowed(json),
+        Some(continued) => Cow::Owned(continued.join(asked)),
+        None => Cow::Borrowed(asked),
     };
     if client == Dialect::AnthropicMessages {
         meseta_wire::messages::check_limit(&json).map_err(|error| malformed(&error))?;
@@ -210,7 +230,8 @@ fn conversation(
         model: ask.envelope.model.clone().unwrap_or_else(|| choice.model.to_string()),
         created: seconds(),
         include_usage: request.include_usage,
-        echo: (client == Dialect::OpenaiResponses).then(|| responses::echo(&json)),
+        // What the client wrote, and not the conversation that was joined to it.
+        echo: (client == Dialect::OpenaiResponses).then(|| responses::echo(asked)),
     };
     let translation = Translation { target: dialect, context, losses, stream: request.stream };
     let operation = Operation::conversation(dialect, request.stream);

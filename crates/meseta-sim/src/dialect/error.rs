@@ -127,7 +127,10 @@ pub fn anthropic_error(failure: &Failure, request: &str) -> Value {
         500.. => "api_error",
         _ => "invalid_request_error",
     };
-    let error = json!({"type": kind, "message": failure.message});
+    let mut error = json!({"type": kind, "message": failure.message});
+    if let Some(code @ "thread_unsupported_request") = failure.code {
+        error["details"] = json!({"error_code": code});
+    }
     json!({"type": "error", "error": error, "request_id": format!("req_{request}")})
 }
 

@@ -25,6 +25,7 @@ const FIELDS: &[&str] = &[
     "system",
     "temperature",
     "thinking",
+    "thread",
     "tool_choice",
     "tools",
     "top_k",
@@ -41,6 +42,12 @@ pub fn decode_request<'j>(json: &'j Json<'_>, losses: &mut Losses) -> Result<Req
             "mcp_servers",
             "cannot be translated: their tools run at Anthropic only. Send the request to a model of that provider, or \
              define function tools",
+        ));
+    }
+    if object.get(super::error::THREAD).is_some() {
+        return Err(Malformed::at(
+            super::error::THREAD,
+            "cannot be translated: the conversation is held at Anthropic only. Send all its messages without `thread`",
         ));
     }
     let mut turns = Turns::default();

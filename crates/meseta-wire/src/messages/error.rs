@@ -85,6 +85,9 @@ fn word_of(kind: FailureKind) -> &'static str {
     }
 }
 
+/// The field by which a client asks the provider to hold the conversation. Whoever sends it sends later turns alone.
+pub(super) const THREAD: &str = "thread";
+
 #[derive(Serialize)]
 struct Body<'a> {
     #[serde(rename = "type")]
@@ -101,6 +104,14 @@ struct Detail<'a> {
     /// Not Anthropic's: our stable code, where there is one. Its SDKs keep keys that they do not know.
     #[serde(skip_serializing_if = "Option::is_none")]
     code: Option<&'a str>,
+    /// On this word Anthropic's SDKs send the whole conversation again without a thread, and go on so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    details: Option<Details>,
+}
+
+#[derive(Serialize)]
+struct Details {
+    error_code: &'static str,
 }
 
 pub fn encode_error(failure: &Failure<'_>, request_id: &str) -> Vec<u8> {
@@ -113,7 +124,10 @@ pub(super) fn write_error(failure: &Failure<'_>, request_id: &str, out: &mut Vec
     let kind = word_of(failure.kind);
     // Between two speakers of the dialect the code is the type itself.
     let code = failure.code.as_deref().filter(|code| *code != kind);
-    let body = Body { kind: "error", error: Detail { kind, message: &failure.message, code }, request_id };
+    let details = (failure.param.as_deref() == Some(THREAD))
+        .then_some(Details { error_code: "thread_unsupported_request" });
+    let body =
+        Body { kind: "error", error: Detail { kind, message: &failure.message, code, details }, request_id };
     // Writing strings into memory cannot fail.
     let _ = serde_json::to_writer(out, &body);
 }

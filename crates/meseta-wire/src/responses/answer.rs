@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::output::{Content, Item, Response, State, Status, annotation, incomplete_reason, logprob};
+use super::output::{Content, Item, Response, State, Status, annotation, incomplete_reason, logprob, told};
 use super::{failure, part};
 use crate::conversation::{Answer, Finish, Part, Thought, TokenLogprob, ToolCall};
 use crate::dialect::Context;
@@ -171,7 +171,8 @@ pub(super) fn finish<'j>(response: &'j Json<'_>, called: bool, refused: bool) ->
 pub fn encode_answer(answer: &Answer<'_>, context: &Context, losses: &mut Losses) -> Vec<u8> {
     let output = output(answer, context, losses);
     let last = output.len().saturating_sub(1);
-    let cut = incomplete_reason(&answer.finish).is_some();
+    let finish = told(&answer.finish, output.iter());
+    let cut = incomplete_reason(finish).is_some();
     let items: Vec<Json<'_>> = output
         .iter()
         .enumerate()
@@ -180,7 +181,7 @@ pub fn encode_answer(answer: &Answer<'_>, context: &Context, losses: &mut Losses
         })
         .collect();
     Response::new(context, answer.model.as_deref()).write(
-        &State::Ended(&answer.finish),
+        &State::Ended(finish),
         items,
         answer.usage,
         answer.service_tier.as_deref(),

@@ -5,7 +5,7 @@
 
 use super::failure;
 use super::frame::{Deltas, Kind, Writer, part_done, summary_begin, summary_done};
-use super::output::{Content, Item, Response, State, Status, annotation, incomplete_reason, logprob};
+use super::output::{Content, Item, Response, State, Status, annotation, incomplete_reason, logprob, told};
 use crate::conversation::{Block, Citation, Delta, Event, Failure, FailureKind, Finish, TokenLogprob};
 use crate::dialect::Context;
 use crate::json::Json;
@@ -135,6 +135,7 @@ impl StreamEncoder {
 
     fn finish(&mut self, finish: &Finish<'_>, usage: Option<Usage>, out: &mut Vec<u8>) {
         self.begin(None, out);
+        let finish = told(finish, self.slots.iter().map(|slot| &slot.item));
         let last = if incomplete_reason(finish).is_some() { Status::Incomplete } else { Status::Completed };
         while let Some(index) = self.open.first().map(|open| open.index) {
             self.block_end(index, last, out);

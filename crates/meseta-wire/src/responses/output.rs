@@ -60,6 +60,11 @@ impl Content {
 }
 
 impl Item {
+    fn refuses(&self) -> bool {
+        let Item::Message { parts, .. } = self else { return false };
+        parts.iter().any(|part| matches!(part, Content::Refusal(_)))
+    }
+
     /// An item's id says what it is, of which answer and where in it.
     pub fn message(context: &Context, index: usize) -> Item {
         Item::Message { id: format!("msg_{}_{index}", context.id), parts: Vec::new() }
@@ -169,6 +174,18 @@ impl State<'_> {
             State::Ended(finish) if incomplete_reason(finish).is_some() => "incomplete",
             State::Ended(_) => "completed",
         }
+    }
+}
+
+/// How an answer ended, as this API tells it. One that was declined is complete if the items hold the model's refusal;
+/// a provider that says so by the reason alone has cut the answer off, which is called a filter here.
+pub(super) fn told<'f, 'i>(
+    finish: &'f Finish<'f>,
+    mut items: impl Iterator<Item = &'i Item>,
+) -> &'f Finish<'f> {
+    match finish {
+        Finish::Refusal if !items.any(Item::refuses) => &Finish::ContentFilter,
+        finish => finish,
     }
 }
 

@@ -174,6 +174,21 @@ fn an_answer_is_written_and_comes_back_as_input() {
 }
 
 #[test]
+fn a_refusal_is_complete_only_in_its_own_words() {
+    let refused = |part: Part<'static>| {
+        let answer = Answer { parts: vec![part], finish: Finish::Refusal, ..Answer::default() };
+        let mut losses = Losses::new(Dialect::OpenaiResponses, Dialect::AnthropicMessages);
+        let bytes = responses::encode_answer(&answer, &context(), &mut losses);
+        serde_json::from_slice::<Value>(&bytes).unwrap()
+    };
+    assert_eq!(refused(Part::Refusal("No.".into()))["status"], "completed");
+    let told = refused(Part::Text(Text { text: "No.".into(), ..Text::default() }));
+    assert_eq!(told["status"], "incomplete");
+    assert_eq!(told["incomplete_details"]["reason"], "content_filter");
+    assert_eq!(told["output"][0]["status"], "incomplete");
+}
+
+#[test]
 fn a_whole_answer_comes_back_whole() {
     let text = provider_answer().to_string();
     let json = Json::parse(&text).unwrap();

@@ -373,6 +373,30 @@ fn a_cut_answer_is_incomplete() {
 }
 
 #[test]
+fn a_refusal_is_complete_only_in_its_own_words() {
+    let refused = |block: Block<'static>, words: Delta<'static>| {
+        let (events, _) = written(&[
+            begin(),
+            Event::BlockBegin { index: 0, block },
+            delta(0, words),
+            Event::Finish { finish: Finish::Refusal, usage: None },
+        ]);
+        events.last().unwrap().clone()
+    };
+    let last = refused(Block::Refusal, Delta::Refusal("No.".into()));
+    assert_eq!(
+        (&last["type"], &last["response"]["status"]),
+        (&json!("response.completed"), &json!("completed"))
+    );
+    let last = refused(Block::Text, Delta::Text("No.".into()));
+    assert_eq!(
+        (&last["type"], &last["response"]["status"]),
+        (&json!("response.incomplete"), &json!("incomplete"))
+    );
+    assert_eq!(last["response"]["incomplete_details"], json!({"reason": "content_filter"}));
+}
+
+#[test]
 fn an_endless_answer_fails() {
     let mut encoder = responses::StreamEncoder::new(context());
     let mut out = Vec::new();

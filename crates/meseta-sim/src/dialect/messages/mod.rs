@@ -4,4 +4,4 @@ mod reply;
 mod request;
 
 pub use reply::{events, whole};
-pub use request::{MessagesRequest, check_version};
+pub use request::{MessagesRequest, check_thread, check_version};

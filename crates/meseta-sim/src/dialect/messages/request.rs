@@ -96,6 +96,15 @@ pub fn check_version(head: &Parts) -> Result<(), Failure> {
     Err(Failure::request(None, "anthropic-version: header is required"))
 }
 
+/// No conversation is held here. Clients that ask for it go on without, if they are told in Anthropic's word.
+pub fn check_thread(value: &Value) -> Result<(), Failure> {
+    if value.get("thread").is_none_or(Value::is_null) {
+        return Ok(());
+    }
+    let message = "thread: this request cannot be combined with a thread";
+    Err(Failure { code: Some("thread_unsupported_request"), ..Failure::request(Some("thread"), message) })
+}
+
 impl MessagesRequest {
     /// `counting` is a request that only wants its tokens counted.
     pub fn read(value: &Value, counting: bool) -> Result<Self, Wrong> {
