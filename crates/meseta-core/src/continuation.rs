@@ -6,7 +6,8 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use http::{HeaderMap, Method, StatusCode};
+use http::request::Parts;
+use http::{Method, StatusCode};
 use meseta_wire::dialect::Dialect;
 use meseta_wire::json::Json;
 use meseta_wire::responses;
@@ -144,10 +145,11 @@ impl Keep {
 pub(crate) async fn stored(
     trip: &mut Trip,
     caller: Caller,
-    headers: &HeaderMap,
+    head: &Parts,
     id: &str,
     method: Method,
 ) -> Result<Outbound, Error> {
+    refuse_stream(head)?;
     let shared = trip.worker.shared.clone();
     let Some(store) = &shared.conversations else { return Err(not_found(id)) };
     let entry = store.get(caller.scope.clone(), id).await.map_err(|error| failed(&error))?;
@@ -163,7 +165,7 @@ pub(crate) async fn stored(
             .address(Operation::Responses, &model)
             .and_then(|address| address.below(id))
             .ok_or_else(|| not_found(id))?;
-        let mut sent = translate::headers(headers, &caller, target, true);
+        let mut sent = translate::headers(&head.headers, &caller, target, true);
         translate::sign(target, &method, &address, &mut sent, b"")?;
         trip.attempts.push(Attempt::begin(target.clone(), &model, trip.now()));
         let wire = Wire {
@@ -188,4 +190,14 @@ fn not_found(id: &str) -> Error {
     let shown: String = id.chars().filter(|character| !character.is_control()).take(100).collect();
     Error::new(Code::ResponseNotFound, format!("There is no stored response '{shown}' for this key."))
         .with_param("response_id")
+}
+
+/// A stored answer is read whole; a client that waits for events would wait in vain.
+fn refuse_stream(head: &Parts) -> Result<(), Error> {
+    let asked = |query: &str| query.split('&').any(|pair| pair == "stream=true");
+    if head.uri.query().is_some_and(asked) {
+        let message = "A stored response is read whole: leave out `stream`.";
+        return Err(Error::new(Code::RequestUnsupported, message).with_param("stream"));
+    }
+    Ok(())
 }

@@ -59,9 +59,9 @@ async fn travel(trip: &mut Trip, head: &Parts, body: &mut Incoming) -> Result<Ou
     let caller = identify(trip, listener, &head.headers)?;
     let call = match endpoint {
         Endpoint::Call(call) => call,
-        Endpoint::Response(id) => return stored(trip, caller, &head.headers, id, Method::GET).await,
+        Endpoint::Response(id) => return stored(trip, caller, head, id, Method::GET).await,
         Endpoint::DeleteResponse(id) => {
-            return stored(trip, caller, &head.headers, id, Method::DELETE).await;
+            return stored(trip, caller, head, id, Method::DELETE).await;
         }
         Endpoint::Model(id) => {
             return Ok(Outbound::Own(StatusCode::OK, models::one(&snapshot, &head.headers, id)?));
@@ -75,7 +75,11 @@ async fn travel(trip: &mut Trip, head: &Parts, body: &mut Incoming) -> Result<Ou
         let choice = pick(trip, &mut plan)?;
         let wire = match translate(trip, &ask, continued.as_ref(), &choice)? {
             Translated::Wire(wire) => wire,
-            Translated::Answered(document) => return Ok(Outbound::Own(StatusCode::OK, document)),
+            Translated::Answered(document) => {
+                trip.attempts.clear();
+                trip.answer.dropped = Some("input_tokens: estimated".to_owned());
+                return Ok(Outbound::Own(StatusCode::OK, document));
+            }
         };
         match send(trip, choice, *wire).await {
             Ok(answer) => return Ok(Outbound::Answer(answer)),

@@ -147,7 +147,9 @@ impl Attempt {
             self.code,
             Some(Code::UpstreamConnectFailed | Code::UpstreamConnectTimeout | Code::UpstreamTlsFailed)
         );
-        !unsent && self.status.is_none_or(|status| status < 400)
+        // What failed before it was written down for the target was never sent either.
+        let unwritten = self.request_bytes == 0 && self.status.is_none();
+        !unsent && !unwritten && self.status.is_none_or(|status| status < 400)
     }
 }
 
