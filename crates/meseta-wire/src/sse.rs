@@ -53,10 +53,9 @@ pub fn event_data(event: &[u8]) -> Cow<'_, [u8]> {
         let end = memchr2(b'\n', b'\r', rest).unwrap_or(rest.len());
         let line = &rest[..end];
         rest = rest.get(end + 1..).unwrap_or_default();
-        let value = match line.strip_prefix(b"data") {
-            Some([b':', b' ', value @ ..] | [b':', value @ ..]) => value,
-            Some(value @ []) => value,
-            _ => continue,
+        let Some([b':', b' ', value @ ..] | [b':', value @ ..] | value @ []) = line.strip_prefix(b"data")
+        else {
+            continue;
         };
         match &mut data {
             None => data = Some(Cow::Borrowed(value)),
