@@ -229,6 +229,15 @@ features! {
         "URLs and titles are kept; places in a document's pages are not."
 }
 
+/// Where a client writes the first turn of a conversation.
+pub(crate) fn first_turn(client: Dialect) -> &'static str {
+    match client {
+        Dialect::OpenaiResponses => "input[0]",
+        Dialect::GeminiGenerateContent => "contents[0]",
+        _ => "messages[0]",
+    }
+}
+
 /// What was left out or changed on the way, for the record and the header `x-meseta-dropped`.
 #[derive(Clone, Debug)]
 pub struct Losses {

@@ -438,9 +438,14 @@ fn thinking_is_said_in_the_models_way() {
         ("gemini-3-flash", effort(Effort::Minimal), json!({"thinkingLevel": "MINIMAL"}), true),
         ("gemini-3-pro-preview", effort(Effort::Medium), json!({"thinkingLevel": "HIGH"}), false),
         ("gemini-3.1-pro", effort(Effort::Medium), json!({"thinkingLevel": "MEDIUM"}), true),
-        ("gemini-2.5-flash", budget(4000), json!({"thinkingBudget": 4000}), true),
-        ("gemini-2.5-flash", budget(99_999), json!({"thinkingBudget": 24576}), false),
-        ("gemini-3-flash", budget(4000), json!({"thinkingLevel": "MEDIUM"}), false),
+        ("gemini-2.5-flash", budget(4000), json!({"thinkingBudget": 4000, "includeThoughts": true}), true),
+        (
+            "gemini-2.5-flash",
+            budget(99_999),
+            json!({"thinkingBudget": 24576, "includeThoughts": true}),
+            false,
+        ),
+        ("gemini-3-flash", budget(4000), json!({"thinkingLevel": "MEDIUM", "includeThoughts": true}), false),
     ] {
         assert_eq!(config(model, thinking), (expected, exact), "{model} {thinking:?}");
     }

@@ -136,7 +136,7 @@ pub(super) fn finish_reason(finish: &Finish<'_>, refused: bool) -> (&'static str
 }
 
 /// OpenAI's clients know these words and no others.
-pub(super) fn service_tier(tier: &str) -> Option<&'static str> {
+pub(crate) fn service_tier(tier: &str) -> Option<&'static str> {
     const KNOWN: [&str; 6] = ["auto", "default", "flex", "scale", "priority", "fast"];
     match tier {
         "standard" => Some("default"),

@@ -19,6 +19,7 @@ mod stream_encoder;
 mod thinking;
 mod tools;
 
+pub(crate) use answer::service_tier;
 pub use answer::{decode_answer, encode_answer};
 pub use decode::decode_request;
 pub use encode::encode_request;

@@ -11,7 +11,7 @@ use super::reasoning;
 use crate::conversation::{
     Audio, CacheMark, CacheTtl, File, Image, Part, Request, Role, Source, Text, Thought, ToolCall, ToolResult,
 };
-use crate::feature::{Feature, Losses, Refused};
+use crate::feature::{Feature, Losses, Refused, first_turn};
 use crate::json::{Fields, Json};
 use crate::object;
 use crate::signature::Family;
@@ -22,7 +22,7 @@ const MOST_MARKS: usize = 4;
 /// What stands beside documents when the user says nothing: a turn with a document must have a text.
 const BESIDE_DOCUMENTS: &str = "See the attached document.";
 
-/// For models that want the user to begin.
+/// Bedrock wants the user to begin, whatever the model.
 const BEFORE_ASSISTANT: &str = "Hello.";
 
 #[derive(Debug)]
@@ -183,7 +183,7 @@ impl<'l> Writer<'l> {
     }
 
     fn image<'a>(&mut self, image: &'a Image<'_>) -> Result<Json<'a>, Refused> {
-        if image.detail.is_some() {
+        if image.detail.as_deref().is_some_and(|detail| detail != "auto") {
             self.losses.meet(Feature::ImageDetail)?;
         }
         let (format, source) = match &image.source {
@@ -229,6 +229,9 @@ impl<'l> Writer<'l> {
     }
 
     fn call<'a>(&mut self, call: &'a ToolCall<'_>) -> Result<Json<'a>, Refused> {
+        if call.signature.is_some() {
+            self.losses.meet(Feature::ForeignThoughts)?;
+        }
         let input = if call.custom {
             self.losses.meet(Feature::CustomTools)?;
             object! { "input" => &call.arguments }
@@ -326,19 +329,71 @@ impl<'l> Writer<'l> {
                 turn.blocks.push(object! { "text" => BESIDE_DOCUMENTS });
             }
         }
-        if turns.first().is_some_and(|turn| turn.assistant) && self.model.claude().is_none() {
+        if turns.first().is_some_and(|turn| turn.assistant) {
+            self.losses.unknown(first_turn(self.losses.client()));
             let mut opening = Turn::new(false);
             opening.blocks.push(object! { "text" => BEFORE_ASSISTANT });
             turns.insert(0, opening);
         }
+        let mut turns = self.answer_calls(turns);
         if let Some(last) = turns.last_mut() {
             last.trim_prefill();
         }
         conversation.turns = turns;
     }
+
+    /// Bedrock refuses a call whose result is not in the very next turn.
+    fn answer_calls<'a>(&mut self, turns: Vec<Turn<'a>>) -> Vec<Turn<'a>> {
+        let mut answered: Vec<Turn<'a>> = Vec::with_capacity(turns.len() + 1);
+        let mut open = Vec::new();
+        let mut missing = false;
+        for mut turn in turns {
+            if !turn.assistant {
+                missing |= turn.answer(std::mem::take(&mut open));
+            }
+            open.extend(turn.calls());
+            answered.push(turn);
+        }
+        if !open.is_empty() {
+            let mut turn = Turn::new(false);
+            missing |= turn.answer(open);
+            answered.push(turn);
+        }
+        if missing {
+            self.losses.unknown("tool_result");
+        }
+        answered
+    }
 }
 
 impl<'a> Turn<'a> {
+    /// The calls of tools in it.
+    fn calls(&self) -> Vec<String> {
+        let id = |block: &Json<'_>| {
+            block.get("toolUse")?.get("toolUseId").and_then(Json::as_str).map(str::to_owned)
+        };
+        self.blocks.iter().filter_map(id).collect()
+    }
+
+    /// Gives the calls that are still open a result that says that there is none, and tells whether there were any.
+    fn answer(&mut self, mut open: Vec<String>) -> bool {
+        let has = |id: &String| {
+            self.results.iter().any(|result| {
+                let result = result.get("toolResult").and_then(|result| result.get("toolUseId"));
+                result.and_then(Json::as_str) == Some(id)
+            })
+        };
+        open.retain(|id| !has(id));
+        let any = !open.is_empty();
+        self.results.extend(open.into_iter().map(|id| {
+            let content = vec![object! { "text" => "There is no result of this call." }];
+            object! {
+                "toolResult" => object! { "toolUseId" => id, "content" => content, "status" => "error" }
+            }
+        }));
+        any
+    }
+
     fn new(assistant: bool) -> Turn<'a> {
         Turn { assistant, results: Vec::new(), blocks: Vec::new() }
     }

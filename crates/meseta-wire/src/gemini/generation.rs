@@ -143,7 +143,8 @@ fn thinking_config(
         }
     }
     if !off {
-        config.put_some("includeThoughts", thinking.shown);
+        // Who names a budget speaks Anthropic's dialect, which shows the thinking unless told otherwise.
+        config.put_some("includeThoughts", thinking.shown.or(thinking.budget.map(|_| true)));
     }
     Ok((!config.is_empty()).then(|| config.into()))
 }

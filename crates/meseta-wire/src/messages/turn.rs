@@ -7,7 +7,7 @@ use super::cache::Marks;
 use super::citation;
 use super::content::{input, is_blank, text_block, write_users};
 use crate::conversation::{Message, Part, Role, Text, Thought, ToolCall, ToolResult};
-use crate::feature::{Feature, Losses, Refused};
+use crate::feature::{Feature, Losses, Refused, first_turn};
 use crate::json::{Fields, Json};
 use crate::object;
 use crate::signature::Family;
@@ -162,7 +162,7 @@ impl<'r> Conversation<'r> {
     ) -> Result<Vec<Json<'r>>, Refused> {
         let mut messages = Vec::with_capacity(self.turns.len() + 2);
         if self.turns.first().is_none_or(|turn| turn.assistant) {
-            losses.unknown("messages[0]");
+            losses.unknown(first_turn(losses.client()));
             messages.push(go_on());
         }
         let mut names = Names::default();

@@ -54,3 +54,36 @@ pub(super) fn code<'f>(failure: &'f Failure<'_>) -> &'f str {
         FailureKind::Server => "server_error",
     })
 }
+
+/// The word for a failure in a response object, whose codes are a closed list.
+pub(super) fn listed(failure: &Failure<'_>) -> &'static str {
+    const LISTED: [&str; 21] = [
+        "server_error",
+        "rate_limit_exceeded",
+        "invalid_prompt",
+        "data_residency_mismatch",
+        "bio_policy",
+        "misalignment_policy_violation",
+        "vector_store_timeout",
+        "invalid_image",
+        "invalid_image_format",
+        "invalid_base64_image",
+        "invalid_image_url",
+        "image_too_large",
+        "image_too_small",
+        "image_parse_error",
+        "image_content_policy_violation",
+        "invalid_image_mode",
+        "image_file_too_large",
+        "unsupported_image_media_type",
+        "empty_image_file",
+        "failed_to_download_image",
+        "image_file_not_found",
+    ];
+    let own = failure.code.as_deref().and_then(|code| LISTED.into_iter().find(|known| *known == code));
+    own.unwrap_or(match failure.kind {
+        FailureKind::RateLimit => "rate_limit_exceeded",
+        FailureKind::InvalidRequest | FailureKind::TooLarge => "invalid_prompt",
+        _ => "server_error",
+    })
+}

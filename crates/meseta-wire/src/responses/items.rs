@@ -1,6 +1,7 @@
 //! Turns, written as the items of a request's input.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use crate::conversation::{
@@ -62,7 +63,35 @@ pub(super) fn write<'r>(
             }
         }
     }
+    conversation.items = answer_calls(conversation.items, losses);
     Ok(conversation)
+}
+
+/// A call without an output is refused: one that the client left out is told to be missing, before the words that follow.
+fn answer_calls<'r>(items: Vec<Json<'r>>, losses: &mut Losses) -> Vec<Json<'r>> {
+    let id = |item: &Json<'_>| item.get("call_id").and_then(Json::as_str).map(str::to_owned);
+    let kind = |item: &Json<'r>| item.get("type").and_then(Json::as_str).unwrap_or_default().to_owned();
+    let answered: HashSet<String> =
+        items.iter().filter(|item| kind(item).ends_with("_output")).filter_map(id).collect();
+    let mut all = Vec::with_capacity(items.len());
+    let mut open: Vec<Json<'r>> = Vec::new();
+    for item in items {
+        let kind = kind(&item);
+        if kind == "message" {
+            all.append(&mut open);
+        }
+        if let Some(id) = id(&item).filter(|id| kind.ends_with("_call") && !answered.contains(id)) {
+            losses.unknown("tool_result");
+            open.push(object! {
+                "type" => format!("{kind}_output"),
+                "call_id" => id,
+                "output" => "There is no result of this call.",
+            });
+        }
+        all.push(item);
+    }
+    all.append(&mut open);
+    all
 }
 
 fn instructions(system: &[Message<'_>], losses: &mut Losses) -> Result<Option<String>, Refused> {

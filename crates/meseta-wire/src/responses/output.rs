@@ -3,6 +3,7 @@
 //! A call that Gemini signed has no place for its signature here. A reasoning item without a summary stands before it
 //! and holds the signature; clients send back every item, so the call gets it back.
 
+use crate::chat;
 use crate::conversation::{Citation, Failure, Finish, TokenLogprob};
 use crate::dialect::Context;
 use crate::json::{Fields, Json};
@@ -247,7 +248,7 @@ impl Response {
             "error",
             match state {
                 State::Failed(failure) => {
-                    object! { "code" => failure::code(failure), "message" => &failure.message }
+                    object! { "code" => failure::listed(failure), "message" => &failure.message }
                 }
                 _ => Json::Null,
             },
@@ -258,7 +259,7 @@ impl Response {
         };
         fields.put("incomplete_details", reason.map_or(Json::Null, |reason| object! { "reason" => reason }));
         fields.put("model", &self.model).put("output", output);
-        fields.put("service_tier", service_tier.unwrap_or(&self.tier));
+        fields.put("service_tier", service_tier.and_then(chat::service_tier).unwrap_or(&self.tier));
         fields.put("usage", usage.map_or(Json::Null, write_usage));
         let mut text = Json::from(fields).to_vec();
         if !self.echo.is_empty() {
