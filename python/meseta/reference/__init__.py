@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from meseta.reference import commands, configuration, environment, errors
+from meseta.reference import commands, configuration, dialects, environment, errors
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -14,6 +14,7 @@ __all__ = ["PAGES"]
 PAGES: dict[str, Callable[[], str]] = {
     "configuration.md": configuration.page,
     "commands.md": commands.page,
+    "dialects.md": dialects.page,
     "environment.md": environment.page,
     "errors.md": errors.page,
 }
