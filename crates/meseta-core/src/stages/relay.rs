@@ -117,6 +117,8 @@ pub(crate) struct Stream {
     watch: Watch,
     status: u16,
     reader: Reader,
+    /// A translated stream has said its last word.
+    told: bool,
     ready: VecDeque<Bytes>,
     /// The last words have been said; what is in `ready` still has to go.
     ended: Option<Ending>,
@@ -166,6 +168,7 @@ impl Stream {
         let mut stream = Stream {
             watch: Watch::start(begun.timeouts, begun.total),
             reader,
+            told: false,
             upstream: trip.worker.overdue.watch(begun),
             trip: Some(trip),
             status,
@@ -187,27 +190,28 @@ impl Stream {
         match &mut self.reader {
             Reader::Scan(scan) if scan.on => scan.read(data, trip, &mut self.ready),
             Reader::Scan(_) => push(&mut self.ready, data),
+            // What a provider sends behind its last word is nobody's.
+            Reader::Translator(_) if self.told => {}
             Reader::Translator(translator) => match translator.read(&data, trip, &mut self.ready) {
                 Verdict::Open => {}
-                verdict => self.translated(verdict),
+                // The end of the body is still to be read, so that the connection can serve another call.
+                Verdict::Done => self.told = true,
+                Verdict::Failed => {
+                    self.ended = Some(Ending::Failed(Code::UpstreamFailedMidStream));
+                    self.upstream.borrow_mut().take();
+                }
             },
-        }
-    }
-
-    /// The translated stream has said its last word; what a provider sends behind it is nobody's.
-    fn translated(&mut self, verdict: Verdict) {
-        self.ended = Some(match verdict {
-            Verdict::Failed => Ending::Failed(Code::UpstreamFailedMidStream),
-            Verdict::Open | Verdict::Done => Ending::Complete,
-        });
-        if let Some(begun) = self.upstream.borrow_mut().take() {
-            begun.source.finish();
         }
     }
 
     /// Ends with an error event where the client reads events; otherwise the connection breaks off, which is the only
     /// sign left.
     fn fail(&mut self, mut error: Error) {
+        if self.told {
+            self.ended = Some(Ending::Complete);
+            self.upstream.borrow_mut().take();
+            return;
+        }
         let Some(trip) = &self.trip else { return };
         if let Some(attempt) = trip.attempts.last() {
             error.message = format!("{}: {}", attempt.target.name, error.message).into();
@@ -232,6 +236,7 @@ impl Stream {
                 scan.finish(trip, &mut self.ready);
                 if scan.on && !begun.delimited { scan.verdict } else { scan.verdict.or_done() }
             }
+            Reader::Translator(_) if self.told => Verdict::Done,
             Reader::Translator(translator) => translator.finish(trip, &mut self.ready),
         };
         match verdict {
