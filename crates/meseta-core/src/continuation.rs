@@ -96,7 +96,14 @@ pub(crate) struct Keep {
 
 impl Keep {
     /// `None` when the client does not want its answer kept, or nothing is kept at all.
-    pub fn of(trip: &Trip, ask: &Ask<'_>, continued: Option<&Continued>, choice: &Choice) -> Option<Keep> {
+    /// `as_is`: the answer passes untouched, so the target knows it by the id that the client sees.
+    pub fn of(
+        trip: &Trip,
+        ask: &Ask<'_>,
+        continued: Option<&Continued>,
+        choice: &Choice,
+        as_is: bool,
+    ) -> Option<Keep> {
         if ask.call != Call::Responses || ask.envelope.store == Some(false) {
             return None;
         }
@@ -112,7 +119,7 @@ impl Keep {
             shared,
             scope: ask.caller.scope.clone(),
             previous: ask.envelope.previous_response_id.clone(),
-            target: choice.target.name.to_string(),
+            target: if as_is { choice.target.name.to_string() } else { String::new() },
             input,
         })
     }
@@ -154,9 +161,7 @@ pub(crate) async fn stored(
     let Some(store) = &shared.conversations else { return Err(not_found(id)) };
     let entry = store.get(caller.scope.clone(), id).await.map_err(|error| failed(&error))?;
     let Some(entry) = entry else { return Err(not_found(id)) };
-    if method == Method::DELETE {
-        store.delete(caller.scope.clone(), id).await.map_err(|error| failed(&error))?;
-    }
+    let delete = method == Method::DELETE;
     let snapshot = trip.snapshot.clone();
     let keeper = snapshot.targets.iter().find(|target| *target.name == *entry.target);
     if let Some(target) = keeper.filter(|target| target.speaks(Dialect::OpenaiResponses)) {
@@ -176,9 +181,18 @@ pub(crate) async fn stored(
             reading: Reading::Same { dialect: Dialect::OpenaiResponses, hide_usage: false },
             keep: None,
         };
-        return send(trip, Choice { target: target.clone(), model }, wire).await.map(Outbound::Answer);
+        let answer = send(trip, Choice { target: target.clone(), model }, wire).await;
+        // What the answer counts was counted when it was made.
+        trip.answer.usage = None;
+        let status = answer.as_ref().map_or_else(Error::status, |answer| answer.head.status);
+        // Ours goes last: without it the client could not ask again for what the provider has not deleted.
+        if delete && (status.is_success() || status == StatusCode::NOT_FOUND) {
+            store.delete(caller.scope, id).await.map_err(|error| failed(&error))?;
+        }
+        return answer.map(Outbound::Answer);
     }
-    let document = if method == Method::DELETE {
+    let document = if delete {
+        store.delete(caller.scope, id).await.map_err(|error| failed(&error))?;
         meseta_wire::object! { "id" => id, "object" => "response", "deleted" => true }.to_vec()
     } else {
         entry.answer.into_bytes()

@@ -30,6 +30,18 @@ impl Family {
 /// What stands before a signature in a dialect that is not its own.
 pub const MARK: &str = "meseta.";
 
+/// Whether a string of a JSON text may begin with a mark. Text that only quotes one has a backslash before its quote.
+pub fn is_marked_in(json: &[u8]) -> bool {
+    memchr::memmem::find_iter(json, MARK.as_bytes()).any(|at| {
+        let (before, rest) = json.split_at(at);
+        let behind = rest.get(MARK.len()..).unwrap_or_default();
+        let family = |name: &str| behind.strip_prefix(name.as_bytes()).is_some_and(|it| it.starts_with(b"."));
+        before.ends_with(b"\"")
+            && !before.ends_with(b"\\\"")
+            && Family::ALL.iter().any(|(_, name)| family(name))
+    })
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Signature<'a> {
     pub family: Family,
@@ -82,6 +94,16 @@ mod tests {
         assert_eq!(Signature::read(&written, Family::Anthropic), signature);
         assert_eq!(signature.write(Family::Gemini), "abc.def==");
         assert_eq!(signature.valid_for(Family::Anthropic), None);
+    }
+
+    #[test]
+    fn a_mark_is_found_where_a_string_begins_with_it() {
+        assert!(is_marked_in(br#"{"signature": "meseta.gemini.abc"}"#));
+        for json in
+            [r#"{"text": "see \"meseta.gemini.x\""}"#, r#"["meseta.yaml"]"#, r#"["a meseta.gemini.b"]"#, ""]
+        {
+            assert!(!is_marked_in(json.as_bytes()), "{json}");
+        }
     }
 
     #[test]

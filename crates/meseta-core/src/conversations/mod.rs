@@ -61,7 +61,7 @@ pub struct Entry {
     pub id: String,
     /// The answer that this one went on from.
     pub previous: Option<String>,
-    /// Who answered.
+    /// The target that keeps it too, under the same id; empty where only the plane does.
     pub target: String,
     /// The request's input items, as a JSON array.
     pub input: String,

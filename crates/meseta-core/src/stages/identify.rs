@@ -1,7 +1,7 @@
 //! Who is asking: the listener's keys, and the names by which the caller wants this request to be known.
 
 use http::header::{AUTHORIZATION, ORIGIN};
-use http::{HeaderMap, HeaderName};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use subtle::ConstantTimeEq;
 
 use crate::conversations::Caller as Scope;
@@ -34,7 +34,7 @@ pub(crate) fn identify(trip: &mut Trip, listener: &Listener, headers: &HeaderMap
             (Scope::Listener(listener.name.as_str().into()), false)
         }
         ListenerAuth::Keys { sha256 } => {
-            (Scope::Key(check_key(headers, sha256)?), !headers.contains_key(MESETA_KEY))
+            (Scope::Key(check_key(headers, sha256)?), holds_our_key(headers, sha256))
         }
     };
     trip.ask.session = label(headers, "x-meseta-session")?;
@@ -65,24 +65,38 @@ fn check_key(headers: &HeaderMap, accepted: &[Digest]) -> Result<[u8; 32], Error
             "This listener asks for a key. Send it as `Authorization: Bearer KEY`.",
         ));
     };
+    digest_of(key, accepted).ok_or_else(|| {
+        Error::new(Code::AuthInvalid, "The key of this request is not one of this listener's keys.")
+    })
+}
+
+fn digest_of(key: &[u8], accepted: &[Digest]) -> Option<[u8; 32]> {
     let digest = ring::digest::digest(&ring::digest::SHA256, key);
     // Every accepted key is compared, whatever the earlier ones gave: time tells nothing about which one matched.
     let known = accepted.iter().fold(subtle::Choice::from(0), |known, accepted| {
         known | accepted.0.as_slice().ct_eq(digest.as_ref())
     });
-    match <[u8; 32]>::try_from(digest.as_ref()) {
-        Ok(digest) if bool::from(known) => Ok(digest),
-        _ => {
-            Err(Error::new(Code::AuthInvalid, "The key of this request is not one of this listener's keys."))
-        }
+    <[u8; 32]>::try_from(digest.as_ref()).ok().filter(|_| bool::from(known))
+}
+
+/// Whether what a provider would be handed holds a key of ours: some clients send theirs in every header they know.
+fn holds_our_key(headers: &HeaderMap, accepted: &[Digest]) -> bool {
+    if !headers.contains_key(MESETA_KEY) {
+        return true;
     }
+    let bearers = headers.get_all(AUTHORIZATION).iter().filter_map(|value| bearer(value.as_bytes()));
+    let keys = headers.get_all(API_KEY).iter().map(HeaderValue::as_bytes);
+    bearers.chain(keys).any(|key| digest_of(key, accepted).is_some())
 }
 
 fn presented(headers: &HeaderMap) -> Option<&[u8]> {
     if let Some(key) = headers.get(MESETA_KEY).or_else(|| headers.get(API_KEY)) {
         return Some(key.as_bytes());
     }
-    let value = headers.get(AUTHORIZATION)?.as_bytes();
+    bearer(headers.get(AUTHORIZATION)?.as_bytes())
+}
+
+fn bearer(value: &[u8]) -> Option<&[u8]> {
     let (scheme, key) = value.split_at_checked(7)?;
     scheme.eq_ignore_ascii_case(b"bearer ").then(|| key.trim_ascii())
 }

@@ -284,8 +284,15 @@ async fn collect(
     Ok(Held::All(if joined.is_empty() { first } else { joined.freeze() }))
 }
 
-/// A redirect is not followed: it would carry the request, and perhaps the key, to a host that nobody configured.
+/// A redirect is not followed: it would carry the request, and perhaps the key, to a host that nobody configured. Nor is a
+/// change of protocol, which nobody asked for: handed on, it would have the client wait for it.
 fn refuse_redirect(head: &response::Parts) -> Result<(), Error> {
+    if head.status.is_informational() {
+        return Err(Error::new(
+            Code::UpstreamProtocolError,
+            format!("the provider answers {}, which ends no exchange.", head.status),
+        ));
+    }
     if !head.status.is_redirection() {
         return Ok(());
     }

@@ -112,6 +112,11 @@ impl StreamEncoder {
         self.completed.as_deref()
     }
 
+    /// Whether the last word has been said. It may be a failure of the encoder's own: an answer that is too long.
+    pub fn ended(&self) -> bool {
+        self.ended
+    }
+
     fn lose(&mut self, what: &'static str) {
         if !self.losses.contains(&what) {
             self.losses.push(what);

@@ -58,7 +58,7 @@ impl Translator {
             Framing::Events { held, cursor } => {
                 held.extend_from_slice(data);
                 while let (true, Some(end)) = (open, cursor.event_end(held)) {
-                    open = one_event(decoder, &held[..end], &mut sink);
+                    open = one_event(decoder, &held[..end], &mut sink) && !sink.given_up();
                     held.advance(end);
                     *cursor = sse::Cursor::default();
                 }
@@ -73,7 +73,7 @@ impl Translator {
                     open = match frames.next() {
                         Ok(Some(frame)) => {
                             let (name, data) = frame.event();
-                            decoder.event(&name, data, &mut |event| sink.take(&event))
+                            decoder.event(&name, data, &mut |event| sink.take(&event)) && !sink.given_up()
                         }
                         Ok(None) => break,
                         Err(error) => {
@@ -101,7 +101,7 @@ impl Translator {
             }
         }
         let ended = decoder.end(&mut |event| sink.take(&event));
-        let verdict = if ended || self.failed { self.last_words(trip) } else { Verdict::Open };
+        let verdict = if sink.given_up() || ended { self.last_words(trip) } else { Verdict::Open };
         push(ready, std::mem::take(&mut self.out).into());
         verdict
     }
@@ -164,6 +164,17 @@ impl Sink<'_> {
             _ => {}
         }
         self.encoder.event(event, self.out);
+    }
+
+    /// Whether the encoder has ended before the provider did: the answer is longer than it holds.
+    fn given_up(&mut self) -> bool {
+        if let StreamEncoder::Responses(encoder) = &*self.encoder
+            && encoder.ended()
+            && encoder.completed().is_none()
+        {
+            *self.failed = true;
+        }
+        *self.failed
     }
 
     fn fail(&mut self, message: &str) {

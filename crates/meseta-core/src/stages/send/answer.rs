@@ -27,8 +27,8 @@ pub(crate) fn read(
         trip.answer.usage = check(*dialect, head, &body)?;
         return Ok(body);
     }
-    let text = std::str::from_utf8(&body).map_err(|error| invalid(head, &error))?;
     let answer = if head.status.is_success() {
+        let text = std::str::from_utf8(&body).map_err(|error| invalid(head, &error))?;
         let json = Json::parse(text).map_err(|error| invalid(head, &error))?;
         match reading {
             Reading::Conversation(translation) => conversation(trip, translation, &json),
