@@ -38,6 +38,13 @@ impl Dialect {
         Dialect::ALL.into_iter().find(|dialect| dialect.as_str() == text)
     }
 
+    /// Whether ids of files mean the same in both: a provider knows the files that were uploaded to it, and OpenAI has two
+    /// dialects.
+    pub(crate) fn shares_files_with(self, other: Dialect) -> bool {
+        let openai = |dialect| matches!(dialect, Dialect::OpenaiChat | Dialect::OpenaiResponses);
+        self == other || openai(self) && openai(other)
+    }
+
     /// For messages to people.
     pub fn title(self) -> &'static str {
         match self {

@@ -56,6 +56,15 @@ macro_rules! features {
                 fates[target as usize]
             }
 
+            /// What becomes of it on the way between two dialects. Only ids of files depend on where they come from.
+            pub fn fate_between(self, client: Dialect, target: Dialect) -> Fate {
+                let names_a_file = matches!(self, Feature::ImageFileId | Feature::FileId);
+                if names_a_file && !client.shares_files_with(target) {
+                    return Fate::Refused;
+                }
+                self.fate(target)
+            }
+
             /// Where a client of this dialect writes it; "" where it cannot.
             pub fn path(self, client: Dialect) -> &'static str {
                 let paths = match self {
@@ -84,7 +93,7 @@ features! {
         "Bedrock takes bytes or s3:// only. Send base64: a gateway that fetches URLs for its clients would reach into your network."
     ImageFileId "images by file id" [Refused Carried Carried Refused Refused]
         ["" "input[].content[].file_id" "messages[].content[].source.file_id"]
-        "A file id means nothing at another provider. Send base64."
+        "A file id means nothing at another provider: carried only between dialects of one provider. Send base64."
     ImageDetail "image detail" [Carried Carried Dropped Changed Dropped]
         ["messages[].content[].image_url.detail" "input[].content[].detail" ""]
         "Left out; for Gemini it is the media resolution."
@@ -96,7 +105,10 @@ features! {
         "Send base64."
     FileId "files by id" [Carried Carried Carried Refused Refused]
         ["messages[].content[].file.file_id" "input[].content[].file_id" "messages[].content[].source.file_id"]
-        "Only where the provider that holds the file answers. Send base64."
+        "A file id means nothing at another provider: carried only between dialects of one provider. Send base64."
+    FileName "names of files" [Carried Carried Carried Dropped Carried]
+        ["messages[].content[].file.filename" "input[].content[].filename" "messages[].content[].title"]
+        "Left out: Gemini's files have no names."
     FileText "documents of plain text" [Changed Changed Carried Carried Carried]
         ["" "" "messages[].content[].source"]
         "A text part with the title in front."
@@ -126,7 +138,8 @@ features! {
         "A function tool with one text, `input`; a grammar is described, not enforced."
     WebSearch "web search at the provider" [Changed Carried Carried Changed Refused]
         ["web_search_options" "tools[]" "tools[]"]
-        "Limits that the dialect does not know are left out; what was found comes back as citations."
+        "Limits that the dialect does not know are left out; what was found comes back as citations. Bedrock has no search: \
+         send the request to a provider that has, or define a function tool that searches."
     NativeTools "other tools that run at the provider" [Refused Refused Refused Refused Refused]
         ["tools[].type" "tools[].type" "tools[].type"]
         "They exist at one provider only. Send the request to that provider, or define a function tool."
@@ -194,8 +207,11 @@ features! {
     Seed "seeds" [Carried Dropped Dropped Carried Dropped]
         ["seed" "" ""]
         "Left out."
-    Penalties "presence and frequency penalties" [Carried Dropped Dropped Carried Dropped]
+    PresencePenalty "presence penalties" [Carried Dropped Dropped Carried Dropped]
         ["presence_penalty" "" ""]
+        "Left out."
+    FrequencyPenalty "frequency penalties" [Carried Dropped Dropped Carried Dropped]
+        ["frequency_penalty" "" ""]
         "Left out."
     Logprobs "log probabilities" [Carried Carried Dropped Carried Dropped]
         ["logprobs" "top_logprobs" ""]
@@ -277,7 +293,7 @@ impl Losses {
             "" => feature.as_str(),
             path => path,
         };
-        match feature.fate(self.target) {
+        match feature.fate_between(self.client, self.target) {
             Fate::Carried => {}
             Fate::Changed | Fate::Dropped => self.note(Cow::Borrowed(path)),
             Fate::Refused => return Err(Refused { feature, target: self.target, path }),
@@ -314,5 +330,29 @@ impl Losses {
 
     pub fn is_empty(&self) -> bool {
         self.noted.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_of_files_stay_with_their_provider() {
+        for feature in [Feature::ImageFileId, Feature::FileId] {
+            for (client, target) in [
+                (Dialect::OpenaiResponses, Dialect::AnthropicMessages),
+                (Dialect::AnthropicMessages, Dialect::OpenaiResponses),
+                (Dialect::OpenaiChat, Dialect::AnthropicMessages),
+            ] {
+                let refused = Losses::new(client, target).meet(feature).unwrap_err();
+                assert_eq!(refused, Refused { feature, target, path: refused.path });
+            }
+            for dialect in [Dialect::OpenaiResponses, Dialect::AnthropicMessages] {
+                assert_eq!(Losses::new(dialect, dialect).meet(feature), Ok(()));
+            }
+        }
+        let mut losses = Losses::new(Dialect::OpenaiChat, Dialect::OpenaiResponses);
+        assert_eq!(losses.meet(Feature::FileId), Ok(()));
     }
 }

@@ -5,15 +5,18 @@
 //! survive untouched.
 #![forbid(unsafe_code)]
 
+mod base64_text;
 pub mod chat;
 pub mod conversation;
 pub mod converse;
+mod data_url;
 pub mod dialect;
 pub mod edit;
 pub mod embeddings;
 pub mod envelope;
 pub mod eventstream;
 pub mod feature;
+mod fingerprint;
 pub mod gemini;
 pub mod json;
 pub mod messages;

@@ -2,6 +2,8 @@
 
 use serde::Deserialize;
 
+use crate::json::Json;
+
 /// Tokens of one answer. `input` includes `cached` (read from the provider's cache) and `cache_write` (written to it);
 /// `output` includes `reasoning`. That is OpenAI's meaning and that of the OpenTelemetry GenAI conventions; dialects that
 /// count otherwise (Anthropic's and Bedrock's input excludes both cache classes, Gemini's output excludes thoughts) are
@@ -68,12 +70,29 @@ pub(crate) struct Count(pub u64);
 impl<'de> Deserialize<'de> for Count {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let value = serde_json::Value::deserialize(deserializer)?;
-        // More than a trillion tokens is no count: sums over many answers must stay in range.
-        Ok(Count(value.as_u64().filter(|count| *count <= 1_000_000_000_000).unwrap_or(0)))
+        Ok(Count(value.as_u64().and_then(in_range).unwrap_or(0)))
+    }
+}
+
+/// More than a trillion tokens is no count: sums over many answers must stay in range.
+fn in_range(tokens: u64) -> Option<u64> {
+    (tokens <= 1_000_000_000_000).then_some(tokens)
+}
+
+/// A count in a document; `None` for what is missing or is none.
+pub(crate) fn count(value: Option<&Json<'_>>) -> Option<u64> {
+    match value {
+        Some(Json::Number(number)) => number.as_u64().and_then(in_range),
+        _ => None,
     }
 }
 
 impl Usage {
+    /// The input as dialects count it that leave out what the cache gave and took.
+    pub(crate) fn uncached_input(&self) -> u64 {
+        self.input.saturating_sub(self.cached).saturating_sub(self.cache_write)
+    }
+
     fn of_openai(
         input: Count,
         output: Count,

@@ -964,12 +964,12 @@ fn reads_the_streams_of_other_servers() {
         [
             "0 call a f false -",
             "0 +arguments {}",
+            "0 end",
             "1 call b f false -",
             "1 +arguments {\"k\":1}",
+            "1 end",
             "2 call c g false -",
             "2 +arguments {\"q\":1}",
-            "0 end",
-            "1 end",
             "2 end",
             "finish ToolCalls None",
         ]
@@ -983,6 +983,52 @@ fn reads_the_streams_of_other_servers() {
     ]);
     assert!(lines[1].starts_with("0 call call_") && lines[1].ends_with(" f false -"), "{lines:?}");
     assert_eq!(lines[2..], ["0 +arguments {}", "0 end", "finish ToolCalls None"]);
+}
+
+/// Clients who see one block after the other need not wait for the end of the stream.
+#[test]
+fn a_call_that_is_whole_ends_when_something_else_begins() {
+    let piece = |index: u32, function: &str| {
+        format!(
+            r#"{{"choices":[{{"delta":{{"tool_calls":[{{"index":{index},"id":"call_{index}","function":{function}}}]}}}}]}}"#
+        )
+    };
+    let events = [
+        piece(0, r#"{"name":"f","arguments":"{\"a\":"}"#),
+        piece(1, r#"{"name":"g","arguments":""}"#),
+        // The pieces of two calls alternate, and neither ends before it is whole.
+        piece(0, r#"{"arguments":"\"}\""}"#),
+        piece(1, r#"{"arguments":"{}"}"#),
+        piece(2, r#"{"name":"h","arguments":"{}"}"#),
+        piece(0, r#"{"arguments":"}"}"#),
+        // Nothing more can belong to a call that has ended.
+        piece(1, r#"{"arguments":"{}"}"#),
+        r#"{"choices":[{"delta":{"content":"Now."}}]}"#.to_owned(),
+        r#"{"choices":[{"finish_reason":"stop"}]}"#.to_owned(),
+        "[DONE]".to_owned(),
+    ];
+    let (lines, ended) = heard(&events.iter().map(String::as_str).collect::<Vec<_>>());
+    assert!(ended);
+    assert_eq!(
+        lines[1..],
+        [
+            "0 call call_0 f false -",
+            "0 +arguments {\"a\":",
+            "1 call call_1 g false -",
+            "0 +arguments \"}\"",
+            "1 +arguments {}",
+            "1 end",
+            "2 call call_2 h false -",
+            "2 +arguments {}",
+            "0 +arguments }",
+            "0 end",
+            "2 end",
+            "3 text",
+            "3 +Now.",
+            "3 end",
+            "finish ToolCalls None",
+        ]
+    );
 }
 
 #[test]

@@ -3,9 +3,9 @@
 use std::borrow::Cow;
 
 use meseta_wire::conversation::{
-    Answer, Block, Citation, Delta, Effort, Event, Failure, FailureKind, Finish, Format, Function, Image,
-    Message, Part, Request, Role, Source, Text, Thinking, Thought, TokenLogprob, Tool, ToolCall, ToolChoice,
-    ToolResult, WebSearch,
+    Answer, Block, Citation, Delta, Effort, Event, Failure, FailureKind, File, Finish, Format, Function,
+    Image, Message, Part, Request, Role, Source, Text, Thinking, Thought, TokenLogprob, Tool, ToolCall,
+    ToolChoice, ToolResult, WebSearch,
 };
 use meseta_wire::dialect::{Context, Destination, Dialect, Quirks};
 use meseta_wire::feature::{Feature, Losses};
@@ -330,7 +330,9 @@ fn calls_without_any_result_are_answered_for_the_provider() {
         message(Role::Assistant, vec![Part::ToolCall(call("call_1", "f", "{}"))]),
         message(Role::User, vec![text("Never mind.")]),
     ]);
-    let contents = encode(&request)["contents"].clone();
+    let mut notes = losses();
+    let contents = encode_for("gemini-2.5-flash", &request, &mut notes)["contents"].clone();
+    assert_eq!(notes.noted(), ["tool_result"]);
     assert_eq!(contents.as_array().unwrap().len(), 4);
     assert!(contents[2]["parts"][0]["functionResponse"]["response"]["error"].is_string());
     // What the model is to go on with has none.
@@ -363,7 +365,7 @@ fn system_words_between_a_call_and_its_result_do_not_part_them() {
             "systemInstruction": {"parts": [{"text": "Hurry."}, {"text": "Slowly."}]},
         })
     );
-    assert_eq!(notes.noted(), [Feature::SystemInPlace.path(Dialect::AnthropicMessages)]);
+    assert_eq!(notes.noted(), [Feature::SystemInPlace.path(Dialect::AnthropicMessages), "messages[0]"]);
 }
 
 #[test]
@@ -449,6 +451,52 @@ fn thinking_is_said_in_the_models_way() {
     ] {
         assert_eq!(config(model, thinking), (expected, exact), "{model} {thinking:?}");
     }
+}
+
+#[test]
+fn thinking_leaves_room_for_the_answer() {
+    let effort = Thinking { effort: Some(Effort::High), ..Thinking::default() };
+    let budget = |tokens| Thinking { budget: Some(tokens), ..Thinking::default() };
+    let shown = |tokens: u64| json!({"thinkingBudget": tokens, "includeThoughts": true});
+    for (model, thinking, limit, expected, noted) in [
+        ("gemini-2.5-flash", budget(4000), 8000, shown(4000), None),
+        ("gemini-2.5-flash", budget(4000), 4000, shown(2000), Some(Feature::ThinkingBudget)),
+        ("gemini-2.5-flash", effort, 8000, json!({"thinkingBudget": 4000}), Some(Feature::ThinkingEffort)),
+        // Half of it is less than the least that the model takes.
+        ("gemini-2.5-pro", budget(4000), 100, shown(128), Some(Feature::ThinkingBudget)),
+        (
+            "gemini-2.5-flash-lite",
+            budget(4000),
+            1000,
+            json!({"thinkingBudget": 0}),
+            Some(Feature::ThinkingBudget),
+        ),
+    ] {
+        let request = Request {
+            thinking: Some(thinking),
+            max_tokens: Some(limit),
+            ..conversation(vec![message(Role::User, vec![text("?")])])
+        };
+        let mut notes = losses();
+        let written = encode_for(model, &request, &mut notes);
+        assert_eq!(written["generationConfig"]["thinkingConfig"], expected, "{model} {limit}");
+        let expected = noted.map(|feature| feature.path(notes.client()));
+        assert_eq!(notes.noted(), expected.as_slice(), "{model} {limit}");
+    }
+}
+
+#[test]
+fn the_name_of_a_file_is_noted_as_left_out() {
+    let file = |name: Option<&'static str>| {
+        let source = Source::Base64 { media_type: "application/pdf".into(), data: "JVBERi0=".into() };
+        let name = name.map(Cow::Borrowed);
+        let file = Part::File(File { source, name, context: None, citations: false, cache: None });
+        let mut notes = losses();
+        encode_for("gemini-2.5-flash", &conversation(vec![message(Role::User, vec![file])]), &mut notes);
+        notes.noted().to_vec()
+    };
+    assert_eq!(file(Some("report.pdf")), [Feature::FileName.path(Dialect::AnthropicMessages)]);
+    assert!(file(None).is_empty());
 }
 
 #[test]
@@ -568,7 +616,7 @@ fn limits_of_the_provider_are_kept() {
         json!({"temperature": 2, "maxOutputTokens": i32::MAX, "stopSequences": ["a", "b", "c", "d", "e"],
             "seed": i32::MAX, "responseLogprobs": true, "logprobs": 20})
     );
-    assert_eq!(notes.noted().len(), 2, "{:?}", notes.noted());
+    assert_eq!(notes.noted(), ["messages[0]", Feature::TemperatureAboveOne.as_str(), "stop_sequences"]);
 }
 
 #[test]

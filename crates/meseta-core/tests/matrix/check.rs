@@ -93,7 +93,7 @@ fn message(case: &Case) -> &str {
 /// A refusal of ours, if the table or the case says that there is one: the code, and the path that it names.
 fn refusal(case: &Case, cell: &Cell) -> Option<(&'static str, String)> {
     case.lines(cell.client, cell.provider).find_map(|line| match &line.what {
-        What::Feature(feature) if feature.fate(cell.provider) == Fate::Refused => {
+        What::Feature(feature) if feature.fate_between(cell.client, cell.provider) == Fate::Refused => {
             Some(("request.unsupported", path(*feature, cell.client).to_owned()))
         }
         What::Malformed(path) => Some(("request.invalid_field", path.clone())),
@@ -191,7 +191,8 @@ fn losses(case: &Case, cell: &Cell) -> Vec<String> {
     for line in case.lines(cell.client, cell.provider) {
         let (path, must) = match &line.what {
             What::Feature(feature) => {
-                let lossy = matches!(feature.fate(cell.provider), Fate::Changed | Fate::Dropped);
+                let lossy =
+                    matches!(feature.fate_between(cell.client, cell.provider), Fate::Changed | Fate::Dropped);
                 (path(*feature, cell.client), lossy)
             }
             What::Unknown(path) => (path.as_str(), true),

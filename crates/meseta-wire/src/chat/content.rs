@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use crate::conversation::{Audio, CacheMark, CacheTtl, File, Image, Part, Role, Source, Text};
+use crate::data_url;
 use crate::feature::{Feature, Losses};
 use crate::json::Json;
 use crate::shape::{Malformed, Object};
@@ -77,7 +78,7 @@ fn file<'j>(object: &Object<'j>) -> Result<Part<'j>, Malformed> {
         let source = match (file.text("file_data")?, file.text("file_id")?) {
             // Bare base64 is not what the API says, but some clients send it.
             (Some(data), _) if !data.contains(':') && !data.is_empty() => {
-                Source::Base64 { media_type: media_type(name.unwrap_or_default()).into(), data: data.into() }
+                Source::Base64 { media_type: data_url::type_of_name(name).into(), data: data.into() }
             }
             (Some(data), _) => source(data).map_err(|error| error.under("file_data"))?,
             (None, Some(id)) => Source::FileId(id.into()),
@@ -94,46 +95,17 @@ fn file<'j>(object: &Object<'j>) -> Result<Part<'j>, Malformed> {
     read().map(Part::File).map_err(|error| error.under("file"))
 }
 
-/// What a file is by the end of its name; a PDF unless that says otherwise.
-fn media_type(name: &str) -> &'static str {
-    let ending = name.rsplit_once('.').map_or("", |(_, ending)| ending);
-    match ending.to_ascii_lowercase().as_str() {
-        "txt" => "text/plain",
-        "md" => "text/markdown",
-        "csv" => "text/csv",
-        "html" => "text/html",
-        "json" => "application/json",
-        "docx" => "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
-        _ => "application/pdf",
-    }
-}
-
 /// A URL, where `data:` is taken apart. Other schemes would reach into somebody's machine.
 fn source(url: &str) -> Result<Source<'_>, Malformed> {
-    let Some((scheme, rest)) = url.split_once(':') else {
-        return Err(Malformed::here("must be an https URL or a data URL with base64"));
-    };
+    if let Some(source) = data_url::read(url) {
+        return source;
+    }
+    let (scheme, rest) = url.split_once(':').unwrap_or_default();
     let remote = ["https", "http", "gs", "s3"].iter().any(|known| scheme.eq_ignore_ascii_case(known));
     if remote && rest.len() > 2 && rest.starts_with("//") {
         return Ok(Source::Url(Cow::Borrowed(url)));
     }
-    if !scheme.eq_ignore_ascii_case("data") {
-        return Err(Malformed::here("must be an https URL or a data URL with base64"));
-    }
-    let (head, data) =
-        rest.split_once(',').ok_or_else(|| Malformed::here("is a data URL without a comma"))?;
-    let head = head
-        .strip_suffix(";base64")
-        .ok_or_else(|| Malformed::here("is a data URL without `;base64` before its comma"))?;
-    let media_type = head.split(';').next().unwrap_or_default();
-    let token = |byte: u8| byte.is_ascii_alphanumeric() || b"/.+-_".contains(&byte);
-    if media_type.len() > 127 || !media_type.contains('/') || !media_type.bytes().all(token) {
-        return Err(Malformed::here("is a data URL without a media type such as image/png"));
-    }
-    if data.is_empty() {
-        return Err(Malformed::here("is a data URL without data"));
-    }
-    Ok(Source::Base64 { media_type: media_type.into(), data: data.into() })
+    Err(Malformed::here("must be an https URL or a data URL with base64"))
 }
 
 /// `cache_control` as Anthropic has it, or OpenAI's own `prompt_cache_breakpoint`.

@@ -2,14 +2,18 @@
 
 use std::borrow::Cow;
 
-use super::ids;
 use super::tools::cache_control;
 use crate::conversation::{File, Image, Message, Part, Request, Role, Source, Text, ToolCall, ToolResult};
+use crate::data_url;
 use crate::dialect::Quirks;
 use crate::feature::{Feature, Losses, Refused};
+use crate::fingerprint;
 use crate::json::{Fields, Json};
 use crate::object;
 use crate::signature::Family;
+
+/// OpenAI refuses ids of tool calls that are longer.
+const LONGEST_CALL_ID: usize = 40;
 
 /// Writes the messages. `asked` is one more sentence for the end of the system prompt.
 pub(super) fn encode<'a>(
@@ -123,7 +127,7 @@ impl<'a> Writer<'a, '_, '_> {
                 self.losses.meet(Feature::ImageUrl)?;
                 Cow::Borrowed(url.as_ref())
             }
-            Source::Base64 { media_type, data } => data_url(media_type, data),
+            Source::Base64 { media_type, data } => Cow::Owned(data_url::write(media_type, data)),
             // No decoder makes an image of text.
             Source::FileId(_) | Source::Text(_) => {
                 self.losses.meet(Feature::ImageFileId)?;
@@ -151,7 +155,7 @@ impl<'a> Writer<'a, '_, '_> {
             Source::Base64 { media_type, data } => {
                 // OpenAI refuses data without a name.
                 inner.put("filename", file.name.as_deref().unwrap_or("document.pdf"));
-                inner.put("file_data", data_url(media_type, data));
+                inner.put("file_data", data_url::write(media_type, data));
             }
             Source::FileId(id) => {
                 self.losses.meet(Feature::FileId)?;
@@ -226,7 +230,7 @@ impl<'a> Writer<'a, '_, '_> {
             let arguments = super::decode_messages::arguments(Some(&call.arguments));
             ("function", object! { "name" => &call.name, "arguments" => arguments })
         };
-        Ok(object! { "id" => ids::call_id(&call.id), "type" => kind, kind => inner })
+        Ok(object! { "id" => fingerprint::call_id(&call.id, LONGEST_CALL_ID), "type" => kind, kind => inner })
     }
 
     fn result(&mut self, result: &'a ToolResult<'_>) -> Result<(), Refused> {
@@ -250,7 +254,7 @@ impl<'a> Writer<'a, '_, '_> {
                 shown.push(json);
             }
         }
-        let id = ids::call_id(&result.id);
+        let id = fingerprint::call_id(&result.id, LONGEST_CALL_ID);
         if !shown.is_empty() {
             let name = result.name.as_deref().unwrap_or("the tool");
             let lead = format!("What {name} returned for the call {id}:");
@@ -271,10 +275,6 @@ impl<'a> Writer<'a, '_, '_> {
         self.messages.push(object! { "role" => "tool", "tool_call_id" => id, "content" => content });
         Ok(())
     }
-}
-
-fn data_url<'a>(media_type: &str, data: &str) -> Cow<'a, str> {
-    Cow::Owned(format!("data:{media_type};base64,{data}"))
 }
 
 /// A part that is nothing but text.

@@ -5,6 +5,7 @@
 //! call (Google). The errors here are those of the Responses dialect, too.
 
 mod answer;
+mod arguments;
 mod content;
 mod decode;
 mod decode_messages;

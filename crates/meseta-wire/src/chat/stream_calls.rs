@@ -3,9 +3,11 @@
 //! Servers disagree: some give every call the number 0 and tell them apart by ids, some give no number, some repeat the
 //! id in every piece.
 
+use super::arguments::Arguments;
 use super::ids;
 use super::stream_decoder::broken;
 use crate::conversation::Failure;
+use crate::fingerprint;
 
 /// A provider that calls more tools at once than this is broken.
 const MOST_CALLS: usize = 256;
@@ -14,7 +16,9 @@ pub(super) const MOST_HELD: usize = 16 * 1024;
 /// Longer ids are replaced.
 const LONGEST_ID: usize = 256;
 
-/// The calls of a stream. All stay open until its end: nothing says that a call is complete.
+/// The calls of a stream. Nothing says that a call is complete, but an object that is whole takes no more: such a call ends
+/// when something else begins, so that clients who see one block after the other need not wait. The others stay open
+/// until the end of the stream, because pieces of several calls may alternate.
 #[derive(Default)]
 pub(super) struct Calls(Vec<Call>);
 
@@ -32,6 +36,8 @@ pub(super) struct Call {
     /// Of its id: enough to tell calls apart.
     id: Option<u64>,
     pub(super) custom: bool,
+    /// As far as they are told. The input of a custom tool is free text, which is never known to be whole.
+    pub(super) arguments: Arguments,
     pub(super) state: CallState,
 }
 
@@ -42,6 +48,8 @@ pub(super) enum CallState {
         arguments: String,
     },
     Open(u32),
+    /// Its arguments were whole. What still comes for it is passed over: no more can belong to it.
+    Ended,
 }
 
 impl Calls {
@@ -52,7 +60,7 @@ impl Calls {
         custom: bool,
         answer_id: &str,
     ) -> Result<&mut Call, Failure<'static>> {
-        let fingerprint = key.id.map(ids::fingerprint);
+        let fingerprint = key.id.map(fingerprint::of);
         let whole = key.index.is_none() && key.id.is_none() && key.named;
         let found = self.0.iter().rposition(|call| {
             let same_index = key.index.is_none_or(|index| call.index == index);
@@ -72,17 +80,34 @@ impl Calls {
                 index: key.index.unwrap_or(number as u64),
                 id: fingerprint,
                 custom,
+                arguments: Arguments::default(),
                 state: CallState::Held { id, arguments: String::new() },
             });
         }
         self.0.get_mut(found.unwrap_or(number)).ok_or_else(|| broken("The provider's call was lost."))
     }
 
+    /// Ends the calls whose arguments are whole and tells their blocks; `but` is the block that is beginning.
+    pub(super) fn end_whole(&mut self, but: u32) -> impl Iterator<Item = u32> {
+        self.0.iter_mut().filter_map(move |call| match call.state {
+            CallState::Open(block) if block != but && !call.custom && call.arguments.are_whole() => {
+                call.state = CallState::Ended;
+                Some(block)
+            }
+            _ => None,
+        })
+    }
+
+    /// Whether there was any call with a name.
+    pub(super) fn any(&self) -> bool {
+        self.0.iter().any(|call| !matches!(call.state, CallState::Held { .. }))
+    }
+
     /// Forgets the calls and tells the blocks that were open.
     pub(super) fn end(&mut self) -> impl Iterator<Item = u32> + use<> {
         std::mem::take(&mut self.0).into_iter().filter_map(|call| match call.state {
             CallState::Open(block) => Some(block),
-            CallState::Held { .. } => None,
+            CallState::Held { .. } | CallState::Ended => None,
         })
     }
 }

@@ -192,9 +192,8 @@ impl StreamDecoder {
             Phase::Finished | Phase::Over => return,
         }
         self.end_words(out);
-        let mut called = false;
+        let called = self.calls.any();
         for index in self.calls.end() {
-            called = true;
             out(Event::BlockEnd { index });
         }
         let finish: Finish<'_> = finish_of(self.reason.as_deref(), called, self.refused);
@@ -257,7 +256,7 @@ impl StreamDecoder {
 
     fn words_begin(&mut self, kind: WordKind, id: Option<Cow<'_, str>>, out: &mut Out<'_>) -> u32 {
         self.end_words(out);
-        let index = self.next_block();
+        let index = self.next_block(out);
         self.words = Some(Words { block: index, kind });
         let block = match kind {
             WordKind::Text => Block::Text,
@@ -274,9 +273,13 @@ impl StreamDecoder {
         }
     }
 
-    fn next_block(&mut self) -> u32 {
+    /// The number of a block that begins now; calls that are whole end before it.
+    fn next_block(&mut self, out: &mut Out<'_>) -> u32 {
         let index = self.next;
         self.next = self.next.saturating_add(1);
+        for index in self.calls.end_whole(index) {
+            out(Event::BlockEnd { index });
+        }
         index
     }
 
@@ -292,7 +295,7 @@ impl StreamDecoder {
             };
             if thought.redacted {
                 self.end_words(out);
-                let index = self.next_block();
+                let index = self.next_block(out);
                 if let Some(signature) = thought.signature {
                     out(Event::BlockBegin { index, block: Block::RedactedThought(signature) });
                     out(Event::BlockEnd { index });
@@ -363,11 +366,13 @@ impl StreamDecoder {
         let block = match &mut call.state {
             CallState::Open(block) => {
                 let block = *block;
+                call.arguments.read(arguments);
                 if let Some(signature) = signature {
                     out(Event::Delta { index: block, delta: Delta::Signature(signature) });
                 }
                 block
             }
+            CallState::Ended => return Ok(()),
             CallState::Held { id, arguments: earlier } => {
                 let Some(name) = name else {
                     if earlier.len().saturating_add(arguments.len()) > MOST_HELD {
@@ -382,12 +387,13 @@ impl StreamDecoder {
                     held.push_str(arguments);
                     arguments = &held;
                 }
-                let index = self.next;
-                self.next = index.saturating_add(1);
+                call.arguments.read(arguments);
                 let block =
                     Block::ToolCall { id: id.into(), name: name.into(), custom: call.custom, signature };
-                call.state = CallState::Open(index);
+                // What `next_block` will say; it must not end this call, which is only about to begin.
+                call.state = CallState::Open(self.next);
                 self.end_words(out);
+                let index = self.next_block(out);
                 out(Event::BlockBegin { index, block });
                 index
             }

@@ -273,7 +273,8 @@ fn meet_the_rest(request: &Request<'_>, losses: &mut Losses) -> Result<(), Refus
     let sampling = &request.sampling;
     for (given, feature) in [
         (sampling.seed.is_some(), Feature::Seed),
-        (sampling.presence_penalty.is_some() || sampling.frequency_penalty.is_some(), Feature::Penalties),
+        (sampling.presence_penalty.is_some(), Feature::PresencePenalty),
+        (sampling.frequency_penalty.is_some(), Feature::FrequencyPenalty),
         (sampling.logprobs == Some(true) || sampling.top_logprobs.is_some(), Feature::Logprobs),
         (sampling.logit_bias.is_some(), Feature::LogitBias),
         (request.user.is_some(), Feature::User),

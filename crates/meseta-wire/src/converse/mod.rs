@@ -5,7 +5,6 @@
 //! [`crate::eventstream`].
 
 mod answer;
-mod base64;
 mod citation;
 mod content;
 mod decode;

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::base64;
+use crate::base64_text;
 use crate::conversation::Thought;
 use crate::signature::{Family, Signature};
 
@@ -26,7 +26,9 @@ pub fn redacted(data: &str) -> Thought<'static> {
 
 /// Converse has bytes where Anthropic has text: the bytes are that text, so that a thought may change between the two.
 pub fn redacted_signature(data: &str) -> Signature<'static> {
-    match base64::decode(data).map(String::from_utf8) {
+    // What is not written as we would write it could not be given back as it came.
+    let bytes = base64_text::decode(data).filter(|bytes| base64_text::encode(bytes) == data);
+    match bytes.map(String::from_utf8) {
         Some(Ok(text)) => Signature::read(&text, Family::Anthropic).into_owned(),
         _ => Signature::new(Family::Anthropic, format!("{RAW}{data}")),
     }
@@ -36,7 +38,7 @@ pub fn redacted_signature(data: &str) -> Signature<'static> {
 pub fn redacted_content(value: &str) -> Cow<'_, str> {
     match value.strip_prefix(RAW) {
         Some(data) => Cow::Borrowed(data),
-        None => Cow::Owned(base64::encode(value.as_bytes())),
+        None => Cow::Owned(base64_text::encode(value.as_bytes())),
     }
 }
 
@@ -46,7 +48,7 @@ mod tests {
 
     #[test]
     fn a_redacted_thought_is_anthropics_and_comes_back_as_it_was() {
-        let data = base64::encode(b"EmwKAhgBEgy3va3p");
+        let data = base64_text::encode(b"EmwKAhgBEgy3va3p");
         let signature = redacted_signature(&data);
         assert_eq!(signature, Signature::new(Family::Anthropic, "EmwKAhgBEgy3va3p"));
         assert_eq!(redacted_content(&signature.value), data);

@@ -12,6 +12,7 @@ use crate::conversation::{
     Audio, CacheMark, CacheTtl, File, Image, Part, Request, Role, Source, Text, Thought, ToolCall, ToolResult,
 };
 use crate::feature::{Feature, Losses, Refused, first_turn};
+use crate::fingerprint;
 use crate::json::{Fields, Json};
 use crate::object;
 use crate::signature::Family;
@@ -459,11 +460,8 @@ fn tool_use_id(id: &str) -> Cow<'_, str> {
     }
     let start: String =
         id.chars().take(40).map(|character| if fits(character) { character } else { '_' }).collect();
-    // FNV-1a: ids that differ only in what was replaced or cut off stay different.
-    let hash = id.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    });
-    Cow::Owned(format!("{start}_{hash:016x}"))
+    // Ids that differ only in what was replaced or cut off stay different.
+    Cow::Owned(format!("{start}_{:016x}", fingerprint::of(id)))
 }
 
 #[cfg(test)]

@@ -54,7 +54,7 @@ pub struct Written {
 impl From<Usage> for Written {
     fn from(usage: Usage) -> Written {
         Written {
-            input_tokens: usage.input.saturating_sub(usage.cached).saturating_sub(usage.cache_write),
+            input_tokens: usage.uncached_input(),
             output_tokens: usage.output,
             // The whole, cache and all.
             total_tokens: usage.input.saturating_add(usage.output),

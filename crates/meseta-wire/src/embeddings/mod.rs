@@ -7,10 +7,9 @@ pub mod gemini;
 
 use std::borrow::Cow;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
 
+use crate::base64_text;
 use crate::feature::Losses;
 use crate::json::Json;
 use crate::shape::{Malformed, Object};
@@ -142,5 +141,5 @@ pub fn encode_answer(answer: &EmbeddingsAnswer, model: &str, base64: bool, losse
 
 fn in_base64(vector: &[f32]) -> String {
     let bytes: Vec<u8> = vector.iter().flat_map(|value| value.to_le_bytes()).collect();
-    STANDARD.encode(bytes)
+    base64_text::encode(bytes)
 }

@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use crate::fingerprint;
+
 /// Ids that begin so were made here, and Gemini never sees them.
 const MADE: &str = "call_gemini_";
 
@@ -49,15 +51,9 @@ pub(super) fn is_own(id: &str) -> bool {
     !id.is_empty() && !FOREIGN.iter().any(|prefix| id.starts_with(prefix))
 }
 
-/// FNV-1a: the same in every process and version, which a hash of the standard library is not.
+/// Of several pieces: no byte of UTF-8 is 0xff, so that where one ends makes a difference.
 pub(super) fn fingerprint(pieces: &[&[u8]]) -> u64 {
-    let mut hash = 0xcbf2_9ce4_8422_2325_u64;
-    for piece in pieces {
-        for byte in piece.iter().copied().chain([0xff]) {
-            hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
-        }
-    }
-    hash
+    fingerprint::of_bytes(pieces.iter().flat_map(|piece| piece.iter().copied().chain([0xff])))
 }
 
 #[cfg(test)]

@@ -2,15 +2,13 @@
 //!
 //! Gemini refuses calls whose results do not stand in the very next turn, all of them and nothing else's.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-
 use super::answer::{arguments_object, function_call};
 use super::generation::Resolution;
 use super::media;
 use super::model::Model;
+use crate::base64_text;
 use crate::conversation::{Audio, File, Image, Message, Part, Role, Source, Thought, ToolCall};
-use crate::feature::{Feature, Losses, Refused};
+use crate::feature::{Feature, Losses, Refused, first_turn};
 use crate::json::{Fields, Json};
 use crate::object;
 use crate::signature::Family;
@@ -87,6 +85,7 @@ impl<'r, 'l> Contents<'r, 'l> {
         }
         // A conversation begins with the user, and calls must follow something; a client may have cut off the beginning.
         if self.turns.first().is_some_and(|(role, _)| *role == MODEL) {
+            self.losses.unknown(first_turn(self.losses.client()));
             self.turns.insert(0, ("user", vec![object! { "text" => CUT_OFF }]));
         }
         Ok(())
@@ -194,6 +193,9 @@ impl<'r, 'l> Contents<'r, 'l> {
         }
         if file.context.is_some() {
             self.losses.meet(Feature::FileContext)?;
+        }
+        if file.name.as_ref().is_some_and(|name| !name.trim().is_empty()) {
+            self.losses.meet(Feature::FileName)?;
         }
         if file.citations {
             self.losses.meet(Feature::FileCitations)?;
@@ -314,7 +316,7 @@ fn source<'r>(source: &'r Source<'_>, otherwise: &'static str, fields: &mut Fiel
             fields.put("fileData", object! { "mimeType" => media_type, "fileUri" => url });
         }
         Source::Text(text) => {
-            let data = STANDARD.encode(text.as_bytes());
+            let data = base64_text::encode(text.as_bytes());
             fields.put("inlineData", object! { "mimeType" => "text/plain", "data" => data });
         }
         // Refused before: the id means nothing here.

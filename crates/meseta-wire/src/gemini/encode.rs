@@ -7,7 +7,7 @@ use super::generation;
 use super::model::Model;
 use crate::conversation::{Format, Function, Request, Tool, ToolChoice};
 use crate::dialect::Destination;
-use crate::feature::{Feature, Losses, Refused};
+use crate::feature::{Feature, Losses, Refused, first_turn};
 use crate::json::{Fields, Json};
 use crate::object;
 
@@ -63,6 +63,7 @@ fn write<'r>(
     }
     // A document without turns is refused; then the system's words are what is asked.
     if turns.is_empty() && !system.is_empty() {
+        losses.unknown(first_turn(losses.client()));
         turns.push(("user", std::mem::take(&mut system)));
     }
     let turns = turns.into_iter();

@@ -65,7 +65,7 @@ pub(super) fn config<'r>(
         }
     }
     if let Some(thinking) = &request.thinking {
-        config.put_some("thinkingConfig", thinking_config(thinking, model, losses)?);
+        config.put_some("thinkingConfig", thinking_config(thinking, model, request.max_tokens, losses)?);
     }
     config.put_some(
         "mediaResolution",
@@ -86,9 +86,10 @@ fn seed(number: &Number) -> Option<i64> {
 fn thinking_config(
     thinking: &Thinking,
     model: Model,
+    max_tokens: Option<u64>,
     losses: &mut Losses,
 ) -> Result<Option<Json<'static>>, Refused> {
-    let off = thinking.enabled == Some(false);
+    let mut off = thinking.enabled == Some(false);
     let mut config = Fields::new();
     match model.thinking() {
         ThinkingForm::Unsupported => {
@@ -103,14 +104,21 @@ fn thinking_config(
                     losses.drop_feature(Feature::ThinkingOff);
                 }
                 config.put("thinkingBudget", if can_be_off { 0 } else { least });
-            } else if let Some(budget) = thinking.budget {
-                if !(least..=most).contains(&budget) {
+            } else if let Some(tokens) = thinking.budget.or(thinking.effort.map(Effort::budget)) {
+                if thinking.budget.is_none() {
+                    losses.meet(Feature::ThinkingEffort)?;
+                }
+                let mut budget = tokens.clamp(least, most).min(room(thinking, max_tokens));
+                if budget < least {
+                    // Not even the least leaves room.
+                    budget = if can_be_off { 0 } else { least };
+                }
+                if thinking.budget.is_some_and(|wanted| wanted != budget) {
                     losses.drop_feature(Feature::ThinkingBudget);
                 }
-                config.put("thinkingBudget", budget.clamp(least, most));
-            } else if let Some(effort) = thinking.effort {
-                losses.meet(Feature::ThinkingEffort)?;
-                config.put("thinkingBudget", effort.budget().clamp(least, most));
+                // Without thinking, the wish to see it is an error.
+                off = budget == 0;
+                config.put("thinkingBudget", budget);
             } else if thinking.enabled == Some(true) {
                 // As much as the model sees fit.
                 config.put("thinkingBudget", -1_i64);
@@ -147,4 +155,14 @@ fn thinking_config(
         config.put_some("includeThoughts", thinking.shown.or(thinking.budget.map(|_| true)));
     }
     Ok((!config.is_empty()).then(|| config.into()))
+}
+
+/// How much of the limit the thinking may use: the limit holds thinking and answer together. Who named a budget below it
+/// has done that sum; otherwise half of it is for the answer.
+fn room(thinking: &Thinking, max_tokens: Option<u64>) -> u64 {
+    match (max_tokens, thinking.budget) {
+        (None, _) => u64::MAX,
+        (Some(limit), Some(budget)) if budget < limit => limit,
+        (Some(limit), _) => limit / 2,
+    }
 }

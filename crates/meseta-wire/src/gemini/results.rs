@@ -38,11 +38,11 @@ impl<'r> Contents<'r, '_> {
                 response.put("id", &call.id);
             }
             response.put("name", &call.name);
-            match found {
-                Some(result) => self.result(result, &mut response, &mut behind)?,
-                None => {
-                    response.put("response", object! { "error" => "No result was given for this call." });
-                }
+            if let Some(result) = found {
+                self.result(result, &mut response, &mut behind)?;
+            } else {
+                self.losses.unknown("tool_result");
+                response.put("response", object! { "error" => "No result was given for this call." });
             }
             written.push(object! { "functionResponse" => response });
         }
@@ -117,6 +117,7 @@ impl<'r> Contents<'r, '_> {
         result: &'r ToolResult<'_>,
         behind: &mut Vec<Json<'r>>,
     ) -> Result<(), Refused> {
+        self.losses.unknown("tool_result");
         let text = self.result_text(result)?;
         let name = result.name.as_deref().unwrap_or("a tool");
         behind.push(object! { "text" => format!("Result of {name}:\n{text}") });

@@ -3,9 +3,7 @@
 
 use std::borrow::Cow;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-
+use crate::base64_text;
 use crate::signature::{Family, MARK, Signature};
 
 /// How every text begins that is the base64 of something that begins with the mark.
@@ -13,7 +11,7 @@ const MARKED: &str = "bWVzZXRhL";
 
 pub(super) fn read(text: &str) -> Signature<'_> {
     if text.starts_with(MARKED) {
-        let decoded = STANDARD.decode(text).ok().and_then(|bytes| String::from_utf8(bytes).ok());
+        let decoded = base64_text::decode(text).and_then(|bytes| String::from_utf8(bytes).ok());
         if let Some(decoded) = decoded.filter(|decoded| decoded.starts_with(MARK)) {
             return Signature::read(&decoded, Family::Gemini).into_owned();
         }
@@ -24,7 +22,7 @@ pub(super) fn read(text: &str) -> Signature<'_> {
 pub(super) fn write<'s>(signature: &'s Signature<'_>) -> Cow<'s, str> {
     match signature.valid_for(Family::Gemini) {
         Some(own) => Cow::Borrowed(own),
-        None => Cow::Owned(STANDARD.encode(signature.write(Family::Gemini).as_bytes())),
+        None => Cow::Owned(base64_text::encode(signature.write(Family::Gemini).as_bytes())),
     }
 }
 
@@ -36,7 +34,7 @@ mod tests {
     fn a_foreign_signature_is_base64_and_comes_back() {
         let foreign = Signature::new(Family::Anthropic, "EqoB.x==");
         let written = write(&foreign).into_owned();
-        assert!(STANDARD.decode(&written).is_ok() && written.starts_with(MARKED));
+        assert!(base64_text::decode(&written).is_some() && written.starts_with(MARKED));
         assert_eq!(read(&written), foreign);
         let own = Signature::new(Family::Gemini, "CiQB");
         assert_eq!(read(&write(&own)), own);

@@ -1,18 +1,12 @@
 //! Gemini's counts. Its output leaves out the thoughts, and its input what its own tools found.
 
 use crate::json::{Fields, Json};
-use crate::usage::Usage;
-
-/// More than a trillion tokens is no count: sums over many answers must stay in range.
-const MOST: u64 = 1_000_000_000_000;
+use crate::usage::{self, Usage};
 
 /// `usageMetadata`; `None` if there is no count in it.
 pub(crate) fn read(json: Option<&Json<'_>>) -> Option<Usage> {
     let metadata = json?;
-    let count = |key: &str| match metadata.get(key) {
-        Some(Json::Number(number)) => number.as_u64().filter(|count| *count <= MOST),
-        _ => None,
-    };
+    let count = |key: &str| usage::count(metadata.get(key));
     let prompt = count("promptTokenCount");
     let candidates = count("candidatesTokenCount");
     let thoughts = count("thoughtsTokenCount");

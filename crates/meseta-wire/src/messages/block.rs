@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use crate::conversation::{
     CacheMark, CacheTtl, File, Image, Part, Role, Source, Text, Thought, ToolCall, ToolResult,
 };
+use crate::data_url;
 use crate::feature::{Feature, Losses};
 use crate::json::Json;
 use crate::shape::{Malformed, Object};
@@ -257,16 +258,8 @@ fn read_base64<'j>(source: &Object<'j>) -> Result<Source<'j>, Malformed> {
 
 fn read_url<'j>(source: &Object<'j>) -> Result<Source<'j>, Malformed> {
     let url = source.need_text("url")?;
-    if !url.get(..5).is_some_and(|scheme| scheme.eq_ignore_ascii_case("data:")) {
-        return Ok(Source::Url(Cow::Borrowed(url)));
-    }
-    let data = url.get(5..).and_then(|rest| rest.split_once(','));
-    let (head, data) = data.ok_or_else(|| Malformed::at("url", "must have a comma before its data"))?;
-    let media_type = head
-        .strip_suffix(";base64")
-        .ok_or_else(|| Malformed::at("url", "must be base64 where it holds the data itself"))?;
-    let media_type = media_type.split(';').next().unwrap_or_default();
-    Ok(Source::Base64 { media_type: Cow::Borrowed(media_type), data: Cow::Borrowed(data) })
+    let source = data_url::read(url).unwrap_or(Ok(Source::Url(Cow::Borrowed(url))));
+    source.map_err(|error| error.under("url"))
 }
 
 pub(super) fn cache_mark(object: &Object<'_>) -> Result<Option<CacheMark>, Malformed> {

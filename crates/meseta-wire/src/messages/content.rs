@@ -1,7 +1,7 @@
 //! Content blocks of a request, written.
 
-use super::base64;
 use super::cache::Marks;
+use crate::base64_text;
 use crate::conversation::{File, Image, Part, Source, ToolCall};
 use crate::dialect::Dialect;
 use crate::feature::{Feature, Losses, Refused};
@@ -91,7 +91,7 @@ fn write_file<'r>(file: &'r File<'_>, losses: &mut Losses) -> Result<Fields<'r>,
                 base64_source("application/pdf", data)
             } else {
                 // Any other file is sent if it is text; the API reads nothing else.
-                let text = base64::decode(data).and_then(|bytes| String::from_utf8(bytes).ok());
+                let text = base64_text::decode(data).and_then(|bytes| String::from_utf8(bytes).ok());
                 text_source(text.ok_or_else(|| refuse(Feature::FileBase64, losses))?)
             }
         }

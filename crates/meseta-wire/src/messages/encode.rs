@@ -239,7 +239,8 @@ fn meet_what_cannot_be_said(request: &Request<'_>, losses: &mut Losses) -> Resul
     for (met, feature) in [
         (request.choices.is_some_and(|choices| choices > 1), Feature::Choices),
         (sampling.seed.is_some(), Feature::Seed),
-        (is_set(&sampling.presence_penalty) || is_set(&sampling.frequency_penalty), Feature::Penalties),
+        (is_set(&sampling.presence_penalty), Feature::PresencePenalty),
+        (is_set(&sampling.frequency_penalty), Feature::FrequencyPenalty),
         (log, Feature::Logprobs),
         (sampling.logit_bias.is_some(), Feature::LogitBias),
         (!request.metadata.is_empty(), Feature::Metadata),

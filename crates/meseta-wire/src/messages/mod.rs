@@ -5,7 +5,6 @@
 //! parameters: only the older version still takes those, and only for models before Claude 4.7.
 
 mod answer;
-mod base64;
 mod block;
 mod cache;
 mod citation;

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::json::Json;
-use crate::usage::Usage;
+use crate::usage::{Usage, count};
 
 /// Counts as they come: all at once in an answer, or the input's first and the output's later in a stream.
 #[derive(Clone, Copy, Debug, Default)]
@@ -45,14 +45,6 @@ impl Counts {
     }
 }
 
-fn count(value: Option<&Json<'_>>) -> Option<u64> {
-    match value {
-        // More than a trillion tokens is no count: sums over many answers must stay in range.
-        Some(Json::Number(number)) => number.as_u64().filter(|count| *count <= 1_000_000_000_000),
-        _ => None,
-    }
-}
-
 /// A `usage` object for a client.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub(super) struct Report {
@@ -72,7 +64,7 @@ struct Details {
 impl From<Usage> for Report {
     fn from(usage: Usage) -> Report {
         Report {
-            input_tokens: usage.input.saturating_sub(usage.cached).saturating_sub(usage.cache_write),
+            input_tokens: usage.uncached_input(),
             cache_creation_input_tokens: usage.cache_write,
             cache_read_input_tokens: usage.cached,
             output_tokens: usage.output,

@@ -10,7 +10,7 @@ use crate::feature::Losses;
 use crate::json::Json;
 use crate::shape::{Malformed, Object};
 use crate::signature::{Family, Signature};
-use crate::usage::Usage;
+use crate::usage::{self, Usage};
 
 /// Reads an answer as a good client would: what is odd or unknown in it is passed over.
 pub fn decode_answer<'j>(json: &'j Json<'_>) -> Result<Answer<'j>, Malformed> {
@@ -138,12 +138,8 @@ pub(super) fn created(response: &Json<'_>) -> Option<u64> {
 
 pub(super) fn usage(response: &Json<'_>) -> Option<Usage> {
     let usage = response.get("usage").filter(|usage| matches!(usage, Json::Object(_)))?;
-    let count = |object: Option<&Json<'_>>, key: &str| match object.and_then(|object| object.get(key)) {
-        // More than a trillion tokens is no count: sums over many answers must stay in range.
-        Some(Json::Number(number)) => {
-            number.as_u64().filter(|count| *count <= 1_000_000_000_000).unwrap_or(0)
-        }
-        _ => 0,
+    let count = |object: Option<&Json<'_>>, key: &str| {
+        usage::count(object.and_then(|object| object.get(key))).unwrap_or(0)
     };
     let input = usage.get("input_tokens_details");
     Some(Usage {

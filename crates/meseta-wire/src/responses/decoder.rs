@@ -145,15 +145,10 @@ impl StreamDecoder {
             "response.completed" | "response.incomplete" => {
                 self.finish(event.get("response").unwrap_or(&Json::Null), out);
             }
-            // What only the provider's own tools do, and wholes of what came in deltas.
-            "response.created"
-            | "response.output_text.done"
-            | "response.refusal.done"
-            | "response.reasoning_summary_part.added"
-            | "response.reasoning_summary_part.done"
-            | "response.reasoning_summary_text.done"
-            | "response.reasoning_text.done" => {}
-            _ => out(Event::Ping),
+            // A server's sign of life; events that say something are none.
+            "keepalive" | "ping" => out(Event::Ping),
+            // Progress of the answer and of the provider's own tools, and wholes of what came in deltas.
+            _ => {}
         }
         !self.ended()
     }
@@ -241,13 +236,10 @@ impl StreamDecoder {
 
     fn item_added(&mut self, place: Place, event: &Json<'_>, out: Out<'_>) {
         let Some(item) = event.get("item") else { return };
-        match item.get("type").and_then(Json::as_str) {
-            Some(kind @ ("function_call" | "custom_tool_call")) => {
-                self.begin_call(place.item(), item, kind == "custom_tool_call", out);
-            }
-            // A thought begins with its first words: without any it is redacted, which is known at its end. A message
-            // begins with its parts.
-            _ => out(Event::Ping),
+        // A thought begins with its first words: without any it is redacted, which is known at its end. A message begins
+        // with its parts.
+        if let Some(kind @ ("function_call" | "custom_tool_call")) = item.get("type").and_then(Json::as_str) {
+            self.begin_call(place.item(), item, kind == "custom_tool_call", out);
         }
     }
 

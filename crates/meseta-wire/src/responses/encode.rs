@@ -172,7 +172,8 @@ fn sampling(fields: &mut Fields<'_>, request: &Request<'_>, losses: &mut Losses)
     for (feature, met) in [
         (Feature::TopK, sampling.top_k.is_some()),
         (Feature::Seed, sampling.seed.is_some()),
-        (Feature::Penalties, sampling.presence_penalty.is_some() || sampling.frequency_penalty.is_some()),
+        (Feature::PresencePenalty, sampling.presence_penalty.is_some()),
+        (Feature::FrequencyPenalty, sampling.frequency_penalty.is_some()),
         (Feature::LogitBias, sampling.logit_bias.is_some()),
         (Feature::StopSequences, !request.stop.is_empty()),
         (Feature::Choices, request.choices.is_some_and(|choices| choices > 1)),

@@ -1,13 +1,13 @@
 //! Turns, written as the items of a request's input.
 
-use std::borrow::Cow;
 use std::collections::HashSet;
-use std::hash::{DefaultHasher, Hash, Hasher};
 
 use crate::conversation::{
     Citation, File, Image, Message, Part, Request, Role, Source, Text, Thought, ToolCall, ToolResult,
 };
+use crate::data_url;
 use crate::feature::{Feature, Losses, Refused};
+use crate::fingerprint;
 use crate::json::{Fields, Json};
 use crate::object;
 use crate::signature::Family;
@@ -199,19 +199,11 @@ fn write_call<'r>(call: &'r ToolCall<'_>, losses: &mut Losses) -> Result<Json<'r
     let (kind, input) =
         if call.custom { ("custom_tool_call", "input") } else { ("function_call", "arguments") };
     let mut item = Fields::new();
-    item.put("type", kind).put("call_id", call_id(&call.id)).put("name", &call.name);
+    item.put("type", kind)
+        .put("call_id", fingerprint::call_id(&call.id, LONGEST_CALL_ID))
+        .put("name", &call.name);
     item.put(input, &call.arguments);
     Ok(item.into())
-}
-
-/// The same id for the same call wherever it is named.
-fn call_id(id: &str) -> Cow<'_, str> {
-    if (1..=LONGEST_CALL_ID).contains(&id.len()) {
-        return Cow::Borrowed(id);
-    }
-    let mut hasher = DefaultHasher::new();
-    id.hash(&mut hasher);
-    Cow::Owned(format!("call_{:016x}", hasher.finish()))
 }
 
 fn write_thought<'r>(thought: &'r Thought<'_>, losses: &mut Losses) -> Result<Option<Json<'r>>, Refused> {
@@ -256,7 +248,9 @@ fn output<'r>(result: &'r ToolResult<'_>, losses: &mut Losses) -> Result<Json<'r
         _ => Json::Array(content),
     };
     let kind = if result.custom { "custom_tool_call_output" } else { "function_call_output" };
-    Ok(object! { "type" => kind, "call_id" => call_id(&result.id), "output" => output })
+    Ok(
+        object! { "type" => kind, "call_id" => fingerprint::call_id(&result.id, LONGEST_CALL_ID), "output" => output },
+    )
 }
 
 fn input_text<'r>(text: impl Into<Json<'r>>) -> Json<'r> {
@@ -299,7 +293,7 @@ fn write_image<'r>(image: &'r Image<'_>, losses: &mut Losses) -> Result<Option<J
     match &image.source {
         Source::Base64 { media_type, data } => {
             losses.meet(Feature::ImageBase64)?;
-            part.put("image_url", data_url(media_type, data))
+            part.put("image_url", data_url::write(media_type, data))
         }
         Source::Url(url) => {
             losses.meet(Feature::ImageUrl)?;
@@ -338,7 +332,7 @@ fn write_file<'r>(file: &'r File<'_>, losses: &mut Losses) -> Result<Json<'r>, R
                 "text/plain" => "document.txt",
                 _ => "document",
             });
-            part.put("filename", name).put("file_data", data_url(media_type, data));
+            part.put("filename", name).put("file_data", data_url::write(media_type, data));
         }
         Source::Url(url) => {
             losses.meet(Feature::FileUrl)?;
@@ -357,8 +351,4 @@ fn write_file<'r>(file: &'r File<'_>, losses: &mut Losses) -> Result<Json<'r>, R
         }
     }
     Ok(part.into())
-}
-
-fn data_url(media_type: &str, data: &str) -> String {
-    format!("data:{media_type};base64,{data}")
 }

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use crate::conversation::{Audio, CacheMark, CacheTtl, Citation, File, Image, Part, Source, Text};
+use crate::data_url;
 use crate::feature::{Feature, Losses};
 use crate::json::Json;
 use crate::shape::{Malformed, Object};
@@ -85,8 +86,8 @@ fn file(part: Object<'_>) -> Result<File<'_>, Malformed> {
             located(data).map_err(|error| error.under("file_data"))?
         }
         (Some(data), _, _) => Source::Base64 {
-            media_type: Cow::Borrowed(media_type_of(name)),
-            data: base64(data).map_err(|error| error.under("file_data"))?,
+            media_type: Cow::Borrowed(data_url::type_of_name(name)),
+            data: data_url::base64(data).map_err(|error| error.under("file_data"))?,
         },
         (None, Some(url), _) => located(url).map_err(|error| error.under("file_url"))?,
         (None, None, Some(id)) => Source::FileId(Cow::Borrowed(id)),
@@ -97,51 +98,13 @@ fn file(part: Object<'_>) -> Result<File<'_>, Malformed> {
     Ok(File { source, name: name.map(Cow::Borrowed), context: None, citations: false, cache: cache(part)? })
 }
 
-/// Bytes that come without their type are known by the file's name; they are PDFs unless it says otherwise.
-fn media_type_of(name: Option<&str>) -> &'static str {
-    let extension = name.and_then(|name| name.rsplit_once('.')).map(|(_, extension)| extension);
-    match extension.map(str::to_ascii_lowercase).as_deref() {
-        Some("txt") => "text/plain",
-        Some("md") => "text/markdown",
-        Some("html" | "htm") => "text/html",
-        Some("csv") => "text/csv",
-        Some("json") => "application/json",
-        Some("docx") => "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
-        Some("xlsx") => "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
-        _ => "application/pdf",
-    }
-}
-
 /// Where a URL leads; a data URL is its bytes.
 fn located(url: &str) -> Result<Source<'_>, Malformed> {
-    let Some(rest) = url.strip_prefix("data:") else {
-        return if url.is_empty() {
-            Err(Malformed::here("must not be empty"))
-        } else {
-            Ok(Source::Url(Cow::Borrowed(url)))
-        };
-    };
-    // The head is short; a comma further on is no head's end.
-    let head_end = rest.bytes().take(256).position(|byte| byte == b',');
-    let (head, data) = head_end
-        .and_then(|end| Some((rest.get(..end)?, rest.get(end + 1..)?)))
-        .ok_or_else(|| Malformed::here("is a data URL without data"))?;
-    let Some(head) = head.strip_suffix(";base64") else {
-        return Err(Malformed::here("is a data URL that is not in base64"));
-    };
-    let media_type = head.split(';').next().unwrap_or_default();
-    if !media_type.contains('/') {
-        return Err(Malformed::here("is a data URL without a media type"));
+    match data_url::read(url) {
+        Some(source) => source,
+        None if url.is_empty() => Err(Malformed::here("must not be empty")),
+        None => Ok(Source::Url(Cow::Borrowed(url))),
     }
-    Ok(Source::Base64 { media_type: Cow::Borrowed(media_type), data: base64(data)? })
-}
-
-fn base64(data: &str) -> Result<Cow<'_, str>, Malformed> {
-    let legal = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'=');
-    if data.is_empty() || !data.bytes().all(legal) {
-        return Err(Malformed::here("holds bytes that are not base64"));
-    }
-    Ok(Cow::Borrowed(data))
 }
 
 /// What the text of an answer rests on. Annotations of other kinds name places in files that only OpenAI knows; of those
