@@ -25,4 +25,5 @@ pub mod scan;
 pub mod shape;
 pub mod signature;
 pub mod sse;
+mod template;
 pub mod usage;

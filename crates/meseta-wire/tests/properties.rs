@@ -1,6 +1,7 @@
 //! What must hold for any bytes at all, since anybody may send them.
 
-use meseta_wire::dialect::Dialect;
+use meseta_wire::conversation::{Block, Delta, Event, Finish};
+use meseta_wire::dialect::{Context, Dialect, StreamDecoder, StreamEncoder};
 use meseta_wire::edit::{self, Edits};
 use meseta_wire::envelope::{self, Envelope, Required};
 use meseta_wire::scan::{self, Scanner, Seen};
@@ -275,6 +276,50 @@ proptest! {
         for dialect in CLIENTS {
             let _ = Scanner::new(dialect).event(&data);
             let _ = scan::answer(dialect, &data);
+        }
+    }
+}
+
+/// The pieces of one text, told in a dialect and read back.
+fn told_and_read(dialect: Dialect, pieces: &[String]) -> Vec<String> {
+    let context = Context { id: "1".to_owned(), model: "m".to_owned(), ..Context::default() };
+    let mut encoder = StreamEncoder::new(dialect, context);
+    let mut bytes = Vec::new();
+    let mut tell = |event: Event<'_>| encoder.event(&event, &mut bytes);
+    tell(Event::Begin { id: None, model: None, created: None, usage: None });
+    tell(Event::BlockBegin { index: 0, block: Block::Text });
+    for piece in pieces {
+        tell(Event::Delta { index: 0, delta: Delta::Text(piece.as_str().into()) });
+    }
+    tell(Event::BlockEnd { index: 0 });
+    tell(Event::Finish { finish: Finish::Stop, usage: None });
+    encoder.end(&mut bytes);
+    let mut decoder = StreamDecoder::new(dialect);
+    let mut read = Vec::new();
+    while let Some(end) = sse::event_end(&bytes) {
+        let event: Vec<u8> = bytes.drain(..end).collect();
+        decoder.event("", &sse::event_data(&event), &mut |event| {
+            if let Event::Delta { delta: Delta::Text(text), .. } = event {
+                read.push(text.into_owned());
+            }
+        });
+    }
+    read
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(256) })]
+
+    /// Most pieces are read by what stands around them, those with escapes by parsing; nobody must notice.
+    #[test]
+    fn every_piece_of_a_text_arrives_as_it_was(
+        pieces in vec(prop_oneof!["[ a-z]{1,8}", "\\PC{1,4}", "[\"\\\\\n\t\u{1}/]{1,3}", any::<String>()], 0..12),
+    ) {
+        let expected: Vec<String> = pieces.iter().filter(|piece| !piece.is_empty()).cloned().collect();
+        for dialect in CLIENTS {
+            let mut read = told_and_read(dialect, &pieces);
+            read.retain(|piece| !piece.is_empty());
+            prop_assert_eq!(&read, &expected);
         }
     }
 }

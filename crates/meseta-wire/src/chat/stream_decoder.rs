@@ -9,6 +9,7 @@ use super::stream_calls::{CallState, Calls, Key, MOST_HELD};
 use super::{error, extras};
 use crate::conversation::{Block, Delta, Event, Failure, FailureKind, Finish};
 use crate::json::Json;
+use crate::template::Template;
 use crate::usage::Usage;
 
 /// One chunk, as far as it is read. Leaves may be anything: an odd one is left out, as in a whole answer.
@@ -18,6 +19,27 @@ struct Chunk<'a> {
     choices: Option<Vec<Choice<'a>>>,
     usage: Option<Json<'a>>,
     error: Option<Json<'a>>,
+}
+
+impl Chunk<'_> {
+    /// The text of a chunk that says nothing else.
+    fn only_text(&self) -> Option<&str> {
+        let (None, None, Some([choice])) = (&self.usage, &self.error, self.choices.as_deref()) else {
+            return None;
+        };
+        let delta = choice.delta.as_ref()?;
+        let alone = matches!(&choice.index, Some(Json::Number(index)) if index.as_u64() == Some(0))
+            && choice.logprobs.is_none()
+            && choice.finish_reason.is_none()
+            && delta.refusal.is_none()
+            && delta.reasoning_content.is_none()
+            && delta.reasoning.is_none()
+            && delta.reasoning_details.is_none()
+            && delta.tool_calls.is_none()
+            && delta.function_call.is_none()
+            && delta.annotations.is_none();
+        alone.then(|| text(delta.content.as_ref())).flatten()
+    }
 }
 
 /// What every chunk repeats: read from the first alone.
@@ -66,6 +88,7 @@ pub struct StreamDecoder {
     reason: Option<String>,
     usage: Option<Usage>,
     answer_id: String,
+    template: Template,
 }
 
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
@@ -116,6 +139,14 @@ impl StreamDecoder {
         if self.phase == Phase::Finished {
             return true;
         }
+        if self.phase == Phase::Begun
+            && self.reason.is_none()
+            && let Some(piece) = self.template.read(data)
+        {
+            let index = self.words(WordKind::Text, out);
+            out(Event::Delta { index, delta: Delta::Text(piece.into()) });
+            return true;
+        }
         // Looking at all of it once is quicker than looking at every string by itself.
         let json = std::str::from_utf8(data).unwrap_or_default();
         let Ok(chunk) = serde_json::from_str::<Chunk<'_>>(json) else {
@@ -127,6 +158,9 @@ impl StreamDecoder {
                 failure.message = "The provider failed in the middle of its answer.".into();
             }
             return self.fail(failure, out);
+        }
+        if let Some(piece) = chunk.only_text() {
+            self.template.learn(data, piece);
         }
         if let Some(usage) = chunk.usage.as_ref().and_then(extras::usage) {
             self.usage = Some(usage);

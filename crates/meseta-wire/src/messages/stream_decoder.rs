@@ -10,6 +10,7 @@ use super::{answer, citation, error, signed};
 use crate::conversation::{Block, Delta, Event, Failure, FailureKind, Finish};
 use crate::json::{Json, Key};
 use crate::signature::{Family, Signature};
+use crate::template::Template;
 
 /// A provider that opens more blocks than this without closing any is broken.
 const MOST_OPEN: usize = 256;
@@ -22,6 +23,9 @@ pub struct StreamDecoder {
     /// Our number of the next block; the provider's own numbers also count blocks that we pass over.
     next: u32,
     finish: Option<Finish<'static>>,
+    template: Template,
+    /// The provider's number of the block whose pieces the template reads.
+    template_block: Option<u64>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -135,10 +139,23 @@ impl StreamDecoder {
     }
 
     fn read(&mut self, data: &[u8], out: &mut dyn FnMut(Event<'_>)) -> Result<bool, Garbage> {
+        if let Some(text) = self.template.read(data)
+            && let Some(open) = self.open.iter().find(|open| Some(open.theirs) == self.template_block)
+            && open.kind == Kind::Text
+        {
+            out(Event::Delta { index: open.ours, delta: Delta::Text(Cow::Borrowed(text)) });
+            return Ok(true);
+        }
         let line: Line<'_> = serde_json::from_slice(data)?;
         let index = line.index.and_then(|index| index.get().parse::<u64>().ok());
         match line.kind.as_ref().map_or("", |kind| &kind.0) {
-            "content_block_delta" => self.delta(index, line.delta.ok_or(Garbage)?, out)?,
+            "content_block_delta" => {
+                let delta = line.delta.ok_or(Garbage)?;
+                if let Some(text) = self.delta(index, delta, out)? {
+                    self.template.learn(data, text);
+                    self.template_block = index;
+                }
+            }
             "content_block_start" => {
                 self.begin(out);
                 self.block(index.ok_or(Garbage)?, line.content_block.ok_or(Garbage)?, out)?;
@@ -267,18 +284,30 @@ impl StreamDecoder {
         Ok(())
     }
 
-    fn delta(
+    /// Says the text where there is nothing else in the delta, and it stands in it as it is.
+    fn delta<'d>(
         &mut self,
         theirs: Option<u64>,
-        delta: &RawValue,
+        delta: &'d RawValue,
         out: &mut dyn FnMut(Event<'_>),
-    ) -> Result<(), Garbage> {
+    ) -> Result<Option<&'d str>, Garbage> {
         let piece: Piece<'_> = serde_json::from_str(delta.get())?;
         // Blocks that were passed over have pieces, too.
-        let Some(open) = self.open.iter_mut().find(|open| Some(open.theirs) == theirs) else { return Ok(()) };
+        let Some(open) = self.open.iter_mut().find(|open| Some(open.theirs) == theirs) else {
+            return Ok(None);
+        };
         let piece_kind = piece.kind.as_ref().map_or("", |kind| &kind.0);
         let delta = match (piece_kind, open.kind) {
-            ("text_delta", Kind::Text) => Delta::Text(piece.text.ok_or(Garbage)?.0),
+            ("text_delta", Kind::Text) => {
+                let text = piece.text.ok_or(Garbage)?.0;
+                if let Cow::Borrowed(text) = text
+                    && !text.is_empty()
+                {
+                    out(Event::Delta { index: open.ours, delta: Delta::Text(Cow::Borrowed(text)) });
+                    return Ok(Some(text));
+                }
+                Delta::Text(text)
+            }
             ("thinking_delta", Kind::Thought) => Delta::Thought(piece.thinking.ok_or(Garbage)?.0),
             ("input_json_delta", Kind::Call { arguments }) if arguments != Arguments::Whole => {
                 let text = piece.partial_json.ok_or(Garbage)?.0;
@@ -292,22 +321,22 @@ impl StreamDecoder {
                 if let Some(signature) = signed::read(&text) {
                     out(Event::Delta { index: open.ours, delta: Delta::Signature(signature) });
                 }
-                return Ok(());
+                return Ok(None);
             }
             ("citations_delta", Kind::Text) => {
                 let json = piece.citation.ok_or(Garbage)?;
                 if let Some(citation) = citation::read(&json) {
                     out(Event::Delta { index: open.ours, delta: Delta::Citation(citation) });
                 }
-                return Ok(());
+                return Ok(None);
             }
-            _ => return Ok(()),
+            _ => return Ok(None),
         };
         let is_empty = matches!(&delta, Delta::Text(text) | Delta::Thought(text) | Delta::Arguments(text) if text.is_empty());
         if !is_empty {
             out(Event::Delta { index: open.ours, delta });
         }
-        Ok(())
+        Ok(None)
     }
 
     fn close(&mut self, out: &mut dyn FnMut(Event<'_>)) {
