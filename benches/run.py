@@ -134,6 +134,10 @@ def read_options() -> argparse.Namespace:
     )
     parser.add_argument("--rounds", type=int, help="interleaved rounds (default 5)")
     parser.add_argument("--seconds", type=float, help="seconds of each run (default 3)")
+    parser.add_argument(
+        "--cells",
+        help=f"comma-separated, of {', '.join(CELLS)} (default: all); the others stay empty on the page",
+    )
     parser.add_argument("--quick", action="store_true", help="one round of one second; not for publication")
     parser.add_argument(
         "--streams", type=int, default=0, help="also hold this many paced streams, on all cores"
@@ -148,6 +152,9 @@ def read_options() -> argparse.Namespace:
         "--output", type=Path, help="default benches/results/DATE.md; with --quick the work folder"
     )
     options = parser.parse_args()
+    options.cells = options.cells.split(",") if options.cells else list(CELLS)
+    if unknown := set(options.cells) - set(CELLS):
+        parser.error(f"no such cell: {', '.join(sorted(unknown))}; there are {', '.join(CELLS)}")
     names = options.contenders.split(",") if options.contenders else list(ALL)
     if unknown := set(names) - set(ALL):
         parser.error(f"no such contender: {', '.join(sorted(unknown))}; there are {', '.join(ALL)}")
@@ -225,7 +232,8 @@ def measure_cells(entrants: dict[str, Entrant], options: argparse.Namespace) -> 
         mock = stack.enter_context(the_mock(GENERATOR_CORE, str(TOKENS)))
         gateways = start_all(entrants, options.contenders, mock, stack)
         for number in range(options.rounds):
-            for name, cell in CELLS.items():
+            for name in options.cells:
+                cell = CELLS[name]
                 say(f"round {number + 1} of {options.rounds}: {name}")
                 flags = [*cell.options, "--seconds", str(options.seconds), "--warmup", WARMUP]
                 if not cell.paired:
