@@ -72,7 +72,7 @@ pub(crate) async fn recall(trip: &Trip, ask: &Ask<'_>) -> Result<Option<Continue
         Ok(entries) => Ok(Some(Continued { entries })),
         // The provider may know it; where it is none that can, `translate` says that it is not there.
         Err(StoreError::NotFound { id: missing }) if missing == id => Ok(None),
-        Err(StoreError::NotFound { id: missing }) => Err(translate::unknown_response(&missing)),
+        Err(StoreError::NotFound { id: missing }) => Err(unknown_response(&missing)),
         Err(error @ (StoreError::ChainTooLong(_) | StoreError::Cycle { .. })) => {
             Err(Error::new(Code::RequestTooLarge, format!("The conversation behind '{id}': {error}."))
                 .with_param("previous_response_id"))
@@ -95,8 +95,8 @@ pub(crate) struct Keep {
 }
 
 impl Keep {
-    /// `None` when the client does not want its answer kept, or nothing is kept at all.
-    /// `as_is`: the answer passes untouched, so the target knows it by the id that the client sees.
+    /// `None` when the client does not want its answer kept, or nothing is kept at all. `as_is` says that the answer passes
+    /// untouched, so that the target knows it by the id that the client sees.
     pub fn of(
         trip: &Trip,
         ask: &Ask<'_>,
@@ -204,6 +204,11 @@ fn not_found(id: &str) -> Error {
     let shown: String = id.chars().filter(|character| !character.is_control()).take(100).collect();
     Error::new(Code::ResponseNotFound, format!("There is no stored response '{shown}' for this key."))
         .with_param("response_id")
+}
+
+/// The same of an answer that a request wants to go on from: there the request is at fault, not the path.
+pub(crate) fn unknown_response(id: &str) -> Error {
+    not_found(id).with_param("previous_response_id").with_status(StatusCode::BAD_REQUEST)
 }
 
 /// A stored answer is read whole; a client that waits for events would wait in vain.

@@ -17,7 +17,7 @@ use meseta_wire::json::Json;
 use meseta_wire::shape::Malformed;
 use meseta_wire::{responses, signature};
 
-use crate::continuation::{Continued, Keep};
+use crate::continuation::{self, Continued, Keep};
 use crate::conversations::Caller as Scope;
 use crate::endpoint::Call;
 use crate::error::{Code, Error};
@@ -127,7 +127,7 @@ pub(crate) fn translate(
     let client = ask.call.dialect();
     let target = &*choice.target;
     if let Some(id) = belongs_to_nobody(trip, ask, continued, target) {
-        return Err(unknown_response(id));
+        return Err(continuation::unknown_response(id));
     }
     let same = passes(ask, continued, target);
     let (operation, body, reading) = if let Some(operation) = same {
@@ -221,7 +221,9 @@ fn conversation(
     let mut losses = Losses::new(client, dialect);
     let request = dialect::decode_request(client, &json, &mut losses).map_err(|error| malformed(&error))?;
     if request.previous_response_id.is_some() && dialect != client {
-        return Err(unknown_response(request.previous_response_id.as_deref().unwrap_or_default()));
+        return Err(continuation::unknown_response(
+            request.previous_response_id.as_deref().unwrap_or_default(),
+        ));
     }
     let destination = target.destination(&choice.model);
     let body = dialect::encode_request(dialect, &request, &destination, &mut losses)
@@ -306,13 +308,6 @@ fn unsupported(refused: &Refused) -> Error {
         refused.feature.note()
     );
     Error::new(Code::RequestUnsupported, message).with_param(refused.path)
-}
-
-pub(crate) fn unknown_response(id: &str) -> Error {
-    let shown: String = id.chars().filter(|character| !character.is_control()).take(100).collect();
-    Error::new(Code::ResponseNotFound, format!("There is no stored response '{shown}' for this key."))
-        .with_param("previous_response_id")
-        .with_status(http::StatusCode::BAD_REQUEST)
 }
 
 fn not_offered(call: Call, target: &Target) -> Error {

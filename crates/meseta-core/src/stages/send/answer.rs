@@ -2,7 +2,7 @@
 //! of the target, and nothing has gone to the client yet.
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
+use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use http::response;
 use meseta_wire::dialect::{self, Dialect};
 use meseta_wire::embeddings::{self, EmbeddingsAnswer};
@@ -47,7 +47,7 @@ pub(crate) fn read(
         if failure.message.is_empty() {
             failure.message = format!("The provider answered {}.", head.status).into();
         }
-        let _ = trip.answer.translated.insert(dialect);
+        trip.answer.translated = Some(dialect);
         dialect::encode_error(trip.dialect, &failure, &trip.id.text())
     };
     clean(&mut head.headers);
@@ -55,12 +55,11 @@ pub(crate) fn read(
 }
 
 /// Of the provider's headers, only what holds for the client's answer too.
-pub(crate) fn clean(headers: &mut HeaderMap) {
+fn clean(headers: &mut HeaderMap) {
     let kept: Vec<(HeaderName, HeaderValue)> =
         headers.get_all(RETRY_AFTER).iter().map(|value| (RETRY_AFTER, value.clone())).collect();
     headers.clear();
     headers.extend(kept);
-    headers.remove(CONTENT_LENGTH);
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
 }
 
