@@ -6,7 +6,10 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::dialect::Dialect;
-use crate::usage::{Anthropic, Chat, Responses, Usage};
+use crate::json::Json;
+use crate::messages::Counts;
+use crate::responses;
+use crate::usage::{Chat, Usage};
 
 /// The usage that a whole answer reports; an error means that the body is not a JSON object.
 pub fn answer(dialect: Dialect, body: &[u8]) -> Result<Option<Usage>, serde_json::Error> {
@@ -19,14 +22,18 @@ pub fn answer(dialect: Dialect, body: &[u8]) -> Result<Option<Usage>, serde_json
     Ok(body.usage.and_then(|raw| usage(dialect, raw)))
 }
 
+/// The counts that a `usage` object holds, read by the dialect that it is in.
 fn usage(dialect: Dialect, raw: &RawValue) -> Option<Usage> {
-    fn read<'a, T: Deserialize<'a> + Into<Usage>>(raw: &'a RawValue) -> Option<Usage> {
-        serde_json::from_str::<Option<T>>(raw.get()).ok().flatten().map(Into::into)
-    }
     match dialect {
-        Dialect::OpenaiChat => read::<Chat>(raw),
-        Dialect::OpenaiResponses => read::<Responses>(raw),
-        Dialect::AnthropicMessages => read::<Anthropic>(raw),
+        Dialect::OpenaiChat => {
+            serde_json::from_str::<Option<Chat>>(raw.get()).ok().flatten().map(Usage::from)
+        }
+        Dialect::OpenaiResponses => responses::usage(&Json::parse(raw.get()).ok()?),
+        Dialect::AnthropicMessages => {
+            let mut counts = Counts::default();
+            counts.merge(&Json::parse(raw.get()).ok()?);
+            counts.usage()
+        }
         // No client speaks them, so nothing of theirs passes as it is.
         Dialect::GeminiGenerateContent | Dialect::BedrockConverse => None,
     }
@@ -53,13 +60,13 @@ pub enum Seen {
 #[derive(Debug)]
 pub struct Scanner {
     dialect: Dialect,
-    /// What `message_start` said of the input; `message_delta` may leave it out.
-    begun: Usage,
+    /// What a Messages stream counted so far: `message_delta` may leave out what `message_start` said.
+    counts: Counts,
 }
 
 impl Scanner {
     pub fn new(dialect: Dialect) -> Scanner {
-        Scanner { dialect, begun: Usage::default() }
+        Scanner { dialect, counts: Counts::default() }
     }
 
     /// Reads the data of one server-sent event.
@@ -69,7 +76,7 @@ impl Scanner {
         }
         match self.dialect {
             Dialect::AnthropicMessages => self.messages(data),
-            Dialect::OpenaiResponses => responses(data),
+            Dialect::OpenaiResponses => responses_event(data),
             _ => chat(data),
         }
     }
@@ -94,29 +101,17 @@ impl Scanner {
             return Seen::Piece;
         }
         let Ok(event) = serde_json::from_slice::<Data<'_>>(data) else { return Seen::Piece };
-        let reported = |raw: Option<&RawValue>| raw.and_then(|raw| usage(self.dialect, raw));
-        match event.r#type.as_ref() {
-            "message_start" => match event.message.and_then(|message| reported(message.usage)) {
-                Some(usage) => {
-                    self.begun = usage;
-                    Seen::PieceWithUsage(usage)
-                }
-                None => Seen::Nothing,
-            },
-            "message_delta" => match reported(event.usage) {
-                Some(usage) if usage.input == 0 => Seen::PieceWithUsage(Usage {
-                    output: usage.output,
-                    reasoning: usage.reasoning,
-                    ..self.begun
-                }),
-                Some(usage) => Seen::PieceWithUsage(usage),
-                None => Seen::Nothing,
-            },
-            "content_block_delta" => Seen::Piece,
-            "message_stop" => Seen::Done(None),
-            "error" => Seen::Failure,
-            _ => Seen::Nothing,
-        }
+        let reported = match event.r#type.as_ref() {
+            "message_start" => event.message.and_then(|message| message.usage),
+            "message_delta" => event.usage,
+            "content_block_delta" => return Seen::Piece,
+            "message_stop" => return Seen::Done(None),
+            "error" => return Seen::Failure,
+            _ => return Seen::Nothing,
+        };
+        let Some(usage) = reported.and_then(|raw| Json::parse(raw.get()).ok()) else { return Seen::Nothing };
+        self.counts.merge(&usage);
+        self.counts.usage().map_or(Seen::Nothing, Seen::PieceWithUsage)
     }
 }
 
@@ -151,7 +146,7 @@ fn chat(data: &[u8]) -> Seen {
     }
 }
 
-fn responses(data: &[u8]) -> Seen {
+fn responses_event(data: &[u8]) -> Seen {
     #[derive(Deserialize)]
     struct Data<'a> {
         #[serde(borrow, default)]
@@ -228,6 +223,12 @@ mod tests {
             br#"{"usage":{"input_tokens":1,"cache_read_input_tokens":5,"cache_creation_input_tokens":3,"output_tokens":4}}"#,
         );
         assert_eq!(usage.unwrap(), Some(Usage { cache_write: 3, reasoning: 0, ..expected }));
+        let usage = answer(
+            Dialect::AnthropicMessages,
+            br#"{"usage":{"input_tokens":4,"cache_read_input_tokens":5,"output_tokens":4,
+                "output_tokens_details":{"thinking_tokens":2}}}"#,
+        );
+        assert_eq!(usage.unwrap(), Some(expected));
     }
 
     #[test]

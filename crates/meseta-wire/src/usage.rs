@@ -28,16 +28,6 @@ pub(crate) struct Chat {
     completion_tokens_details: Option<OutputDetails>,
 }
 
-/// The `usage` object of Responses.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-pub(crate) struct Responses {
-    input_tokens: Count,
-    output_tokens: Count,
-    input_tokens_details: Option<InputDetails>,
-    output_tokens_details: Option<OutputDetails>,
-}
-
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct InputDetails {
@@ -50,18 +40,6 @@ struct InputDetails {
 #[serde(default)]
 struct OutputDetails {
     reasoning_tokens: Count,
-}
-
-/// The `usage` object of Anthropic Messages, whose input excludes what was read from and written to the cache.
-// Its words, which all end alike.
-#[allow(clippy::struct_field_names)]
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-pub(crate) struct Anthropic {
-    input_tokens: Count,
-    cache_read_input_tokens: Count,
-    cache_creation_input_tokens: Count,
-    output_tokens: Count,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -92,56 +70,17 @@ impl Usage {
     pub(crate) fn uncached_input(&self) -> u64 {
         self.input.saturating_sub(self.cached).saturating_sub(self.cache_write)
     }
-
-    fn of_openai(
-        input: Count,
-        output: Count,
-        input_details: Option<InputDetails>,
-        output_details: Option<OutputDetails>,
-    ) -> Usage {
-        let details = input_details.unwrap_or_default();
-        Usage {
-            input: input.0,
-            cached: details.cached_tokens.0,
-            cache_write: details.cache_write_tokens.0,
-            output: output.0,
-            reasoning: output_details.unwrap_or_default().reasoning_tokens.0,
-        }
-    }
 }
 
 impl From<Chat> for Usage {
     fn from(reported: Chat) -> Usage {
-        Usage::of_openai(
-            reported.prompt_tokens,
-            reported.completion_tokens,
-            reported.prompt_tokens_details,
-            reported.completion_tokens_details,
-        )
-    }
-}
-
-impl From<Responses> for Usage {
-    fn from(reported: Responses) -> Usage {
-        Usage::of_openai(
-            reported.input_tokens,
-            reported.output_tokens,
-            reported.input_tokens_details,
-            reported.output_tokens_details,
-        )
-    }
-}
-
-impl From<Anthropic> for Usage {
-    fn from(reported: Anthropic) -> Usage {
-        let (cached, cache_write) =
-            (reported.cache_read_input_tokens.0, reported.cache_creation_input_tokens.0);
+        let details = reported.prompt_tokens_details.unwrap_or_default();
         Usage {
-            input: reported.input_tokens.0 + cached + cache_write,
-            cached,
-            cache_write,
-            output: reported.output_tokens.0,
-            reasoning: 0,
+            input: reported.prompt_tokens.0,
+            cached: details.cached_tokens.0,
+            cache_write: details.cache_write_tokens.0,
+            output: reported.completion_tokens.0,
+            reasoning: reported.completion_tokens_details.unwrap_or_default().reasoning_tokens.0,
         }
     }
 }

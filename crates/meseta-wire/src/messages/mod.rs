@@ -35,6 +35,7 @@ pub use encode::{encode_count, encode_request};
 pub use error::{decode_error, encode_error};
 pub use stream_decoder::StreamDecoder;
 pub use stream_encoder::StreamEncoder;
+pub(crate) use usage::Counts;
 
 /// `max_tokens` must be there in a request for an answer; a request to count tokens has none.
 pub fn check_limit(json: &Json<'_>) -> Result<(), Malformed> {

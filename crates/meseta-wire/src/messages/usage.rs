@@ -7,7 +7,7 @@ use crate::usage::{Usage, count};
 
 /// Counts as they come: all at once in an answer, or the input's first and the output's later in a stream.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Counts {
+pub(crate) struct Counts {
     input: Option<u64>,
     cache_read: Option<u64>,
     cache_write: Option<u64>,

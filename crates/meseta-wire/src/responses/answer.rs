@@ -24,7 +24,7 @@ pub fn decode_answer<'j>(json: &'j Json<'_>) -> Result<Answer<'j>, Malformed> {
         id: text("id"),
         model: text("model"),
         created: created(json),
-        usage: usage(json),
+        usage: json.get("usage").and_then(usage),
         service_tier: text("service_tier"),
         ..Answer::default()
     };
@@ -136,8 +136,11 @@ pub(super) fn created(response: &Json<'_>) -> Option<u64> {
     }
 }
 
-pub(super) fn usage(response: &Json<'_>) -> Option<Usage> {
-    let usage = response.get("usage").filter(|usage| matches!(usage, Json::Object(_)))?;
+/// The counts of a `usage` object; `None` where there is no object.
+pub(crate) fn usage(usage: &Json<'_>) -> Option<Usage> {
+    if !matches!(usage, Json::Object(_)) {
+        return None;
+    }
     let count = |object: Option<&Json<'_>>, key: &str| {
         usage::count(object.and_then(|object| object.get(key))).unwrap_or(0)
     };

@@ -104,7 +104,7 @@ impl StreamDecoder {
                 id: text("id"),
                 model: text("model"),
                 created: response.and_then(answer::created),
-                usage: response.and_then(answer::usage),
+                usage: response.and_then(|response| response.get("usage")).and_then(answer::usage),
             });
         }
         let delta = event.get("delta").and_then(Json::as_str).unwrap_or_default();
@@ -350,7 +350,7 @@ impl StreamDecoder {
     fn finish(&mut self, response: &Json<'_>, out: Out<'_>) {
         self.close(|_| true, out);
         let finish = answer::finish(response, self.called, self.refused);
-        out(Event::Finish { finish, usage: answer::usage(response) });
+        out(Event::Finish { finish, usage: response.get("usage").and_then(answer::usage) });
         self.stage = Stage::Finished;
     }
 }

@@ -20,6 +20,7 @@ mod output;
 mod part;
 mod tool;
 
+pub(crate) use answer::usage;
 pub use answer::{decode_answer, encode_answer};
 pub use decode::decode_request;
 pub use decoder::StreamDecoder;
