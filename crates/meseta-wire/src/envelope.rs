@@ -7,12 +7,19 @@
 use std::fmt;
 use std::ops::Range;
 
-use serde::de::{self, Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{self, Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use crate::json::Key;
 
+mod glance;
+mod tools;
+
+use glance::{Count, Filled, Format, Kind, Look, Output};
+use tools::Tools;
+
 /// What a client asked for, as far as routing needs to know.
+#[allow(clippy::struct_excessive_bools)] // They are independent of each other, and none is a state.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Envelope {
     /// The decoded model name; `None` when the key is absent or null.
@@ -24,6 +31,16 @@ pub struct Envelope {
     pub store: Option<bool>,
     /// Responses: the answer that this request continues.
     pub previous_response_id: Option<String>,
+    /// The provider itself does something that a second sending would do again: it runs tools with effects outside, or
+    /// it keeps what is said in a conversation of its own. Doubtful cases count; a server's tool that a Messages request
+    /// adds in the midst of its messages is not seen.
+    pub acts: bool,
+    /// The most tokens that the answer may have, if the client set a limit.
+    pub max_output_tokens: Option<u64>,
+    /// The answer's text is to be JSON.
+    pub structured: bool,
+    /// How many answers are wanted; at least 1.
+    pub candidates: u64,
     pub spans: Spans,
 }
 
@@ -126,6 +143,10 @@ struct Fields<'a> {
     previous_response_id: Option<&'a RawValue>,
     messages: Option<Kind>,
     input: Option<Kind>,
+    acts: bool,
+    max_output_tokens: Option<u64>,
+    structured: bool,
+    candidates: Option<u64>,
     duplicate: Option<&'static str>,
 }
 
@@ -137,8 +158,38 @@ impl<'a> Fields<'a> {
         }
     }
 
+    /// Keys of which a word is taken. One that stands there twice is not refused: what is taken is safe whichever of
+    /// the two the provider reads.
+    fn glance<'de, A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<(), A::Error> {
+        match key {
+            "tools" => self.acts |= map.next_value::<Look<Tools>>()?.0.act,
+            // The provider keeps the conversation; or what it does stands in a prompt that is stored there.
+            "background" | "conversation" | "mcp_servers" | "prompt" | "thread" => {
+                self.acts |= map.next_value::<Look<Filled>>()?.0.0;
+            }
+            "max_tokens" | "max_completion_tokens" | "max_output_tokens" => {
+                let count = map.next_value::<Look<Count>>()?.0.0;
+                self.max_output_tokens = self.max_output_tokens.max(count);
+            }
+            "n" => self.candidates = self.candidates.max(map.next_value::<Look<Count>>()?.0.0),
+            "response_format" => self.structured |= map.next_value::<Look<Format>>()?.0.json,
+            "output_format" => self.structured |= map.next_value::<Look<Filled>>()?.0.0,
+            "text" | "output_config" => self.structured |= map.next_value::<Look<Output>>()?.0.json,
+            _ => {
+                map.next_value::<Kind>()?;
+            }
+        }
+        Ok(())
+    }
+
     fn into_envelope(self, text: &'a str) -> Result<Envelope, Refusal> {
-        let mut envelope = Envelope::default();
+        let mut envelope = Envelope {
+            acts: self.acts,
+            max_output_tokens: self.max_output_tokens,
+            structured: self.structured,
+            candidates: self.candidates.unwrap_or(1).max(1),
+            ..Envelope::default()
+        };
         // serde_json accepted an object, so an opening brace is the first thing behind white space.
         envelope.spans.opening = text.find('{').map_or(0, |at| at + 1);
         if let Some(raw) = self.model {
@@ -217,8 +268,8 @@ impl<'de: 'a, 'a> Deserialize<'de> for Fields<'a> {
                             .map(|_| "previous_response_id"),
                         "messages" => fields.messages.replace(map.next_value()?).map(|_| "messages"),
                         "input" => fields.input.replace(map.next_value()?).map(|_| "input"),
-                        _ => {
-                            map.next_value::<Kind>()?;
+                        key => {
+                            fields.glance(key, &mut map)?;
                             None
                         }
                     };
@@ -263,79 +314,6 @@ impl<'de: 'a, 'a> Deserialize<'de> for Options<'a> {
             }
         }
         deserializer.deserialize_map(OptionsVisitor)
-    }
-}
-
-/// The JSON type of a value that was walked and checked but not kept. Walking (rather than skipping) is what makes
-/// `serde_json` apply its nesting limit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
-    Null,
-    Boolean,
-    Number,
-    String,
-    Array,
-    Object,
-}
-
-impl Kind {
-    fn article(self) -> &'static str {
-        match self {
-            Kind::Null => "null",
-            Kind::Boolean => "a boolean",
-            Kind::Number => "a number",
-            Kind::String => "a string",
-            Kind::Array => "an array",
-            Kind::Object => "an object",
-        }
-    }
-}
-
-impl<'de> Deserialize<'de> for Kind {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct KindVisitor;
-        impl<'de> Visitor<'de> for KindVisitor {
-            type Value = Kind;
-
-            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-                formatter.write_str("any JSON value")
-            }
-
-            fn visit_bool<E>(self, _: bool) -> Result<Kind, E> {
-                Ok(Kind::Boolean)
-            }
-
-            fn visit_i64<E>(self, _: i64) -> Result<Kind, E> {
-                Ok(Kind::Number)
-            }
-
-            fn visit_u64<E>(self, _: u64) -> Result<Kind, E> {
-                Ok(Kind::Number)
-            }
-
-            fn visit_f64<E>(self, _: f64) -> Result<Kind, E> {
-                Ok(Kind::Number)
-            }
-
-            fn visit_str<E>(self, _: &str) -> Result<Kind, E> {
-                Ok(Kind::String)
-            }
-
-            fn visit_unit<E>(self) -> Result<Kind, E> {
-                Ok(Kind::Null)
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Kind, A::Error> {
-                while seq.next_element::<Kind>()?.is_some() {}
-                Ok(Kind::Array)
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Kind, A::Error> {
-                while map.next_entry::<IgnoredAny, Kind>()?.is_some() {}
-                Ok(Kind::Object)
-            }
-        }
-        deserializer.deserialize_any(KindVisitor)
     }
 }
 
@@ -417,6 +395,88 @@ mod tests {
             assert!(matches!(chat(body), Err(Refusal::Syntax(_))), "{body}");
         }
         assert!(matches!(read(b"{\"messages\":\xff}", Required::Messages), Err(Refusal::Syntax(_))));
+    }
+
+    fn responses(body: &str) -> Envelope {
+        read(body.as_bytes(), Required::MaybeInput).unwrap()
+    }
+
+    #[test]
+    fn tells_requests_that_act_from_those_that_only_read() {
+        let acts = |tools: &str| responses(&format!(r#"{{"input":"x","tools":{tools}}}"#)).acts;
+        for tools in [
+            r#"[{"type":"mcp","server_label":"mail","server_url":"https://x"}]"#,
+            r#"[{"type":"function","name":"f"},{"type":"code_interpreter","container":{"type":"auto"}}]"#,
+            r#"[{"type":"shell","environment":{"type":"container_auto"}}]"#,
+            r#"[{"type":"shell"}]"#,
+            r#"[{"type":"code_execution_20250825","name":"code_execution"}]"#,
+            r#"[{"type":"mcp_toolset","mcp_server_name":"x"}]"#,
+            r#"[{"type":"something_new"}]"#,
+            r#"[{"t\u0079pe":"mcp"}]"#,
+            r#"[{"type":"mcp","type":"function"}]"#,
+        ] {
+            assert!(acts(tools), "{tools}");
+        }
+        for tools in [
+            "null",
+            "[]",
+            "{}",
+            "[null,1]",
+            r#"[{"type":"function","function":{"name":"f","parameters":{"type":"mcp","properties":{"type":{"type":"x"}}}}}]"#,
+            r#"[{"name":"f","input_schema":{"type":"object"}}]"#,
+            r#"[{"type":"custom","name":"f"},{"type":"namespace","tools":[]}]"#,
+            r#"[{"type":"web_search_preview"},{"type":"file_search"},{"type":"web_fetch_20250910"}]"#,
+            r#"[{"type":"image_generation"},{"type":"openrouter:web_search"}]"#,
+            r#"[{"type":"bash_20250124"},{"type":"text_editor_20250728"},{"type":"computer_20250124"}]"#,
+            r#"[{"type":"shell","environment":{"type":"local"}}]"#,
+        ] {
+            assert!(!acts(tools), "{tools}");
+        }
+        for (field, expected) in [
+            (r#""background":true"#, true),
+            (r#""background":false"#, false),
+            (r#""conversation":"conv_1""#, true),
+            (r#""conversation":{"id":"conv_1"}"#, true),
+            (r#""conversation":null"#, false),
+            (r#""prompt":{"id":"pmpt_1"}"#, true),
+            (r#""mcp_servers":[{"type":"url"}]"#, true),
+            (r#""mcp_servers":[]"#, false),
+            (r#""background":true,"background":false"#, true),
+            (r#""web_search_options":{}"#, false),
+        ] {
+            assert_eq!(responses(&format!(r#"{{"input":"x",{field}}}"#)).acts, expected, "{field}");
+        }
+    }
+
+    #[test]
+    fn takes_limits_and_formats() {
+        let envelope = chat(r#"{"messages":[],"max_tokens":5,"max_completion_tokens":7,"n":3}"#).unwrap();
+        assert_eq!((envelope.max_output_tokens, envelope.candidates), (Some(7), 3));
+        let envelope = chat(r#"{"messages":[],"max_tokens":"5","n":-1}"#).unwrap();
+        assert_eq!((envelope.max_output_tokens, envelope.candidates), (None, 1));
+        assert_eq!(responses(r#"{"max_output_tokens":9,"n":0}"#).candidates, 1);
+        for (field, structured) in [
+            (r#""response_format":{"type":"json_schema","json_schema":{"schema":{"type":"text"}}}"#, true),
+            (r#""response_format":{"type":"json_object"}"#, true),
+            (r#""response_format":{"type":"text"}"#, false),
+            (r#""response_format":null"#, false),
+            (r#""text":{"format":{"type":"json_schema"}}"#, true),
+            (r#""text":{"verbosity":"low"}"#, false),
+            (r#""output_config":{"format":{"type":"json_schema"}}"#, true),
+            (r#""output_config":{"effort":"low"}"#, false),
+            (r#""output_format":{"type":"json_schema"}"#, true),
+        ] {
+            assert_eq!(responses(&format!("{{{field}}}")).structured, structured, "{field}");
+        }
+    }
+
+    #[test]
+    fn what_is_only_glanced_at_is_bounded_in_depth_too() {
+        for key in ["tools", "text", "response_format", "background", "n"] {
+            let deep =
+                format!(r#"{{"messages":[],"{key}":{}1{}}}"#, "[".repeat(100_000), "]".repeat(100_000));
+            assert!(matches!(chat(&deep), Err(Refusal::Syntax(_))), "{key}");
+        }
     }
 
     #[test]
