@@ -17,6 +17,8 @@ mod conversations;
 mod decompress;
 mod endpoint;
 mod handle;
+#[allow(dead_code, unused_imports)]
+mod health;
 mod models;
 mod respond;
 mod serve;
