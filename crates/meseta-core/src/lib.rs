@@ -12,8 +12,12 @@ pub mod snapshot;
 pub mod stages;
 pub mod target;
 
+#[allow(dead_code)]
+mod admission;
 mod continuation;
 mod conversations;
+#[allow(dead_code)]
+mod deadline;
 mod decompress;
 mod endpoint;
 mod handle;
@@ -21,6 +25,8 @@ mod handle;
 mod health;
 mod models;
 mod respond;
+#[allow(dead_code)]
+mod retry_advice;
 mod serve;
 mod sigv4;
 mod trip;
