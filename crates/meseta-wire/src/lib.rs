@@ -25,6 +25,7 @@ pub mod messages;
 mod moment;
 pub mod responses;
 mod said;
+pub mod resume;
 pub mod scan;
 pub mod shape;
 pub mod signature;

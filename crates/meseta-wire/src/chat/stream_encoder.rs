@@ -16,6 +16,10 @@ pub struct StreamEncoder {
     include_usage: bool,
     /// `data: {"id":…,"choices":[` of every chunk.
     head: Vec<u8>,
+    /// What the head says.
+    id: String,
+    model: String,
+    created: u64,
     /// What follows the choices of every chunk but the last.
     tail: &'static [u8],
     open: Vec<(u32, Open)>,
@@ -42,22 +46,16 @@ enum Open {
 
 impl StreamEncoder {
     pub fn new(context: Context) -> StreamEncoder {
-        let mut head = b"data: ".to_vec();
-        let shared = object! {
-            "id" => format!("chatcmpl-{}", context.id),
-            "object" => "chat.completion.chunk",
-            "created" => context.created,
-            "model" => &context.model,
-        };
-        head.extend(shared.to_vec());
-        // The brace that closes what is not complete yet.
-        head.pop();
-        head.extend_from_slice(b",\"choices\":[");
+        let id = format!("chatcmpl-{}", context.id);
+        let head = shared(&id, context.created, &context.model);
         let tail: &[u8] = if context.include_usage { b"],\"usage\":null}\n\n" } else { b"]}\n\n" };
         StreamEncoder {
             request_id: context.request_id,
             include_usage: context.include_usage,
             head,
+            id,
+            model: context.model,
+            created: context.created,
             tail,
             open: Vec::new(),
             thoughts: 0,
@@ -69,6 +67,18 @@ impl StreamEncoder {
             over: false,
             losses: Vec::new(),
         }
+    }
+
+    /// Gives every chunk the name of an answer that somebody else has begun; what is `None` was not named.
+    pub(crate) fn speak_as(&mut self, id: Option<&str>, model: Option<&str>, created: Option<u64>) {
+        if let Some(id) = id {
+            id.clone_into(&mut self.id);
+        }
+        if let Some(model) = model {
+            model.clone_into(&mut self.model);
+        }
+        self.created = created.unwrap_or(self.created);
+        self.head = shared(&self.id, self.created, &self.model);
     }
 
     pub fn event(&mut self, event: &Event<'_>, out: &mut Vec<u8>) {
@@ -297,6 +307,19 @@ impl StreamEncoder {
             out.extend_from_slice(b"}\n\n");
         }
     }
+}
+
+/// What all chunks of an answer begin with.
+fn shared(id: &str, created: u64, model: &str) -> Vec<u8> {
+    let fields = object! {
+        "id" => id, "object" => "chat.completion.chunk", "created" => created, "model" => model,
+    };
+    let mut head = b"data: ".to_vec();
+    head.extend(fields.to_vec());
+    // The brace that closes what is not complete yet.
+    head.pop();
+    head.extend_from_slice(b",\"choices\":[");
+    head
 }
 
 /// A JSON string. Writing into memory cannot fail.

@@ -27,3 +27,8 @@ pub use encode::{encode_count, encode_request};
 pub use error::{decode_error, encode_error};
 pub use stream_decoder::StreamDecoder;
 pub use stream_encoder::StreamEncoder;
+
+/// Whether the model is known to go on from a last message that is its own.
+pub(crate) fn continues_itself(model: &str) -> bool {
+    model::Model::of(model).claude().is_some_and(model::Claude::continues_itself)
+}

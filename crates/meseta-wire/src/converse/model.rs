@@ -109,6 +109,11 @@ impl Claude<'_> {
         self.version >= (4, 1)
     }
 
+    /// Goes on from a last message that is its own.
+    pub fn continues_itself(self) -> bool {
+        ((1, 0)..(4, 6)).contains(&self.version)
+    }
+
     /// Can keep a cached prompt for an hour.
     pub fn caches_an_hour(self) -> bool {
         self.version >= (4, 5)

@@ -4,7 +4,7 @@
 //! something else than its next part begins, because texts that follow each other are one message.
 
 use super::failure;
-use super::frame::{Deltas, Kind, Writer, part_done, summary_begin, summary_done};
+use super::frame::{Deltas, Kind, Writer, arguments_done, part_done, summary_begin, summary_done};
 use super::output::{Content, Item, Response, State, Status, annotation, incomplete_reason, logprob, told};
 use crate::conversation::{Block, Citation, Delta, Event, Failure, FailureKind, Finish, TokenLogprob};
 use crate::dialect::Context;
@@ -67,6 +67,34 @@ impl StreamEncoder {
             completed: None,
             losses: Vec::new(),
         }
+    }
+
+    /// Behind a stream that the provider has begun: `response` is its own and `sequence` the number of the next event.
+    /// Items follow by [`StreamEncoder::take_slot`].
+    pub(super) fn resumed(
+        context: Context,
+        response: Option<Response>,
+        sequence: u64,
+        ended: bool,
+    ) -> StreamEncoder {
+        StreamEncoder { response, writer: Writer::at(sequence), ended, ..StreamEncoder::new(context) }
+    }
+
+    /// An item that the client has seen begin.
+    pub(super) fn take_slot(&mut self, item: Item, status: Status) {
+        self.held = self.held.saturating_add(BLOCK_COST).saturating_add(item.size());
+        self.slots.push(Slot { item, status });
+    }
+
+    /// A text that the client has seen begin, and the number that events give its block.
+    pub(super) fn take_open(&mut self, index: u32, slot: usize, content: usize) {
+        if let Some(Slot { item, .. }) = self.slots.get(slot) {
+            self.open.push(Open::new(index, slot, content, Kind::Text, item));
+        }
+    }
+
+    pub(super) fn writer(&mut self) -> &mut Writer {
+        &mut self.writer
     }
 
     /// Appends what the client is to see of one event.
@@ -356,7 +384,7 @@ impl StreamEncoder {
         match &mut slot.item {
             Item::Message { id, parts } => {
                 if let Some(content) = parts.get(open.place.content) {
-                    part_done(writer, id, &open.place, content, out);
+                    part_done(writer, id, &open.place, content, false, out);
                 }
                 // A message may go on with another part as long as it is the last item.
                 let shared = self.open.iter().any(|other| other.place.slot == open.place.slot);
@@ -375,28 +403,19 @@ impl StreamEncoder {
                     summary_done(writer, id, open.place.slot, text, out);
                 }
             }
-            Item::Call { id, arguments, custom, .. } => {
-                let (kind, key) = if *custom {
-                    ("response.custom_tool_call_input.done", "input")
-                } else {
-                    ("response.function_call_arguments.done", "arguments")
-                };
+            Item::Call { arguments, custom, .. } => {
                 if arguments.is_empty() && !*custom {
                     "{}".clone_into(arguments);
                     writer.delta(out, &open.place, arguments);
                 }
-                let body = object! {
-                    "item_id" => &*id,
-                    "output_index" => open.place.slot,
-                    key => &*arguments,
-                };
-                writer.json(out, kind, &body);
+                arguments_done(writer, open.place.slot, &slot.item, out);
             }
+            Item::Whole { .. } => {}
         }
         self.item_done(open.place.slot, status, out);
     }
 
-    fn item_done(&mut self, slot: usize, status: Status, out: &mut Vec<u8>) {
+    pub(super) fn item_done(&mut self, slot: usize, status: Status, out: &mut Vec<u8>) {
         let Some(done) = self.slots.get_mut(slot) else { return };
         done.status = status;
         let body = object! { "output_index" => slot, "item" => done.item.to_json(status) };

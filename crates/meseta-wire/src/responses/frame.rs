@@ -13,6 +13,10 @@ pub(super) struct Writer {
 }
 
 impl Writer {
+    pub fn at(sequence: u64) -> Writer {
+        Writer { sequence }
+    }
+
     /// One event: its type, its number, then the fields of `body`, an object's JSON text.
     pub fn event(&mut self, out: &mut Vec<u8>, kind: &str, body: &[u8]) {
         // Writing to memory cannot fail.
@@ -118,8 +122,28 @@ pub(super) fn summary_done(writer: &mut Writer, id: &str, slot: usize, text: &st
     writer.json(out, "response.reasoning_summary_part.done", &body);
 }
 
-pub(super) fn part_done(writer: &mut Writer, id: &str, place: &Deltas, content: &Content, out: &mut Vec<u8>) {
+pub(super) fn arguments_done(writer: &mut Writer, slot: usize, item: &Item, out: &mut Vec<u8>) {
+    let Item::Call { id, arguments, custom, .. } = item else { return };
+    let (kind, key) = if *custom {
+        ("response.custom_tool_call_input.done", "input")
+    } else {
+        ("response.function_call_arguments.done", "arguments")
+    };
+    let body = object! { "item_id" => id, "output_index" => slot, key => arguments };
+    writer.json(out, kind, &body);
+}
+
+/// `told`: the text as a whole has been said before.
+pub(super) fn part_done(
+    writer: &mut Writer,
+    id: &str,
+    place: &Deltas,
+    content: &Content,
+    told: bool,
+    out: &mut Vec<u8>,
+) {
     match content {
+        _ if told => {}
         Content::Text { text, logprobs, .. } => {
             let body = object! {
                 "item_id" => id,

@@ -18,6 +18,7 @@ mod input;
 mod items;
 mod output;
 mod part;
+mod resume;
 mod tool;
 
 pub(crate) use answer::usage;
@@ -28,6 +29,7 @@ pub use echo::echo;
 pub use encode::{encode_count, encode_request};
 pub use encoder::StreamEncoder;
 pub use history::{input_items, output_items, with_history};
+pub(crate) use resume::Resume;
 
 /// What stands before the id of a reasoning item that we named ourselves. OpenAI checks that encrypted reasoning comes
 /// back under the id that it was made with, so an id of ours must never be sent there.

@@ -3,6 +3,8 @@
 //! A call that Gemini signed has no place for its signature here. A reasoning item without a summary stands before it
 //! and holds the signature; clients send back every item, so the call gets it back.
 
+use std::borrow::Cow;
+
 use crate::chat;
 use crate::conversation::{Citation, Failure, Finish, TokenLogprob};
 use crate::dialect::Context;
@@ -11,12 +13,30 @@ use crate::object;
 use crate::signature::{Family, Signature};
 use crate::usage::Usage;
 
-use super::{OWN_REASONING, echo, failure, items};
+use super::{OWN_REASONING, answer, echo, failure, items};
 
 pub(super) enum Item {
-    Message { id: String, parts: Vec<Content> },
-    Reasoning { id: String, summary: Option<String>, encrypted: Option<String> },
-    Call { id: String, call_id: String, name: String, arguments: String, custom: bool },
+    Message {
+        id: String,
+        parts: Vec<Content>,
+    },
+    Reasoning {
+        id: String,
+        summary: Option<String>,
+        encrypted: Option<String>,
+    },
+    Call {
+        id: String,
+        call_id: String,
+        name: String,
+        arguments: String,
+        custom: bool,
+    },
+    /// One that the provider told as a whole, as it stands there.
+    Whole {
+        id: String,
+        json: String,
+    },
 }
 
 pub(super) enum Content {
@@ -45,6 +65,18 @@ impl Status {
 impl Content {
     pub fn text() -> Content {
         Content::Text { text: String::new(), annotations: Vec::new(), logprobs: Vec::new() }
+    }
+
+    pub fn push(&mut self, piece: &str) {
+        match self {
+            Content::Text { text, .. } | Content::Refusal(text) => text.push_str(piece),
+        }
+    }
+
+    pub fn words(&self) -> &str {
+        match self {
+            Content::Text { text, .. } | Content::Refusal(text) => text,
+        }
     }
 
     pub fn to_json(&self) -> Json<'_> {
@@ -105,13 +137,30 @@ impl Item {
 
     pub fn id(&self) -> &str {
         match self {
-            Item::Message { id, .. } | Item::Reasoning { id, .. } | Item::Call { id, .. } => id,
+            Item::Message { id, .. }
+            | Item::Reasoning { id, .. }
+            | Item::Call { id, .. }
+            | Item::Whole { id, .. } => id,
         }
+    }
+
+    /// About how many bytes it holds.
+    pub fn size(&self) -> usize {
+        let inner = match self {
+            Item::Message { parts, .. } => parts.iter().map(|part| part.words().len()).sum(),
+            Item::Reasoning { summary, encrypted, .. } => {
+                summary.as_ref().map_or(0, String::len) + encrypted.as_ref().map_or(0, String::len)
+            }
+            Item::Call { call_id, name, arguments, .. } => call_id.len() + name.len() + arguments.len(),
+            Item::Whole { json, .. } => json.len(),
+        };
+        self.id().len() + inner
     }
 
     pub fn to_json(&self, status: Status) -> Json<'_> {
         let mut item = Fields::new();
         match self {
+            Item::Whole { json, .. } => return Json::Raw(json.as_str().into()),
             Item::Message { id, parts } => {
                 let content: Vec<Json<'_>> = parts.iter().map(Content::to_json).collect();
                 item.put("id", id).put("type", "message").put("status", status.as_str());
@@ -219,8 +268,6 @@ impl Response {
         let tier = fields.iter().find(|(key, _)| key == "service_tier");
         let tier = tier.and_then(|(_, tier)| tier.as_str()).unwrap_or("default").to_owned();
         fields.retain(|(key, _)| key != "service_tier");
-        let text = Json::Object(fields).to_vec();
-        let inner = text.strip_prefix(b"{").and_then(|text| text.strip_suffix(b"}")).unwrap_or_default();
         let model = match context.model.as_str() {
             "" => model.unwrap_or_default(),
             model => model,
@@ -229,9 +276,37 @@ impl Response {
             id: format!("resp_{}", context.id),
             created: context.created,
             model: model.to_owned(),
-            echo: inner.to_vec(),
+            echo: inside(fields),
             tier,
         }
+    }
+
+    /// The response that a provider has begun. `None` if it has no id.
+    pub fn seen(json: &Json<'_>) -> Option<Response> {
+        /// What [`Response::write`] writes anew.
+        const OWN: [&str; 11] = [
+            "id",
+            "object",
+            "created_at",
+            "status",
+            "background",
+            "error",
+            "incomplete_details",
+            "model",
+            "output",
+            "service_tier",
+            "usage",
+        ];
+        let Json::Object(fields) = json else { return None };
+        let text = |key: &str| json.get(key).and_then(Json::as_str);
+        let echo = fields.iter().filter(|(key, _)| !OWN.contains(&key.as_ref())).cloned().collect();
+        Some(Response {
+            id: text("id")?.to_owned(),
+            created: answer::created(json).unwrap_or_default(),
+            model: text("model").unwrap_or_default().to_owned(),
+            echo: inside(echo),
+            tier: text("service_tier").unwrap_or("default").to_owned(),
+        })
     }
 
     pub fn write(
@@ -270,6 +345,12 @@ impl Response {
         }
         text
     }
+}
+
+/// The text of an object, without its braces.
+fn inside(fields: Vec<(Cow<'_, str>, Json<'_>)>) -> Vec<u8> {
+    let text = Json::Object(fields).to_vec();
+    text.strip_prefix(b"{").and_then(|text| text.strip_suffix(b"}")).unwrap_or_default().to_vec()
 }
 
 fn write_usage(usage: Usage) -> Json<'static> {
