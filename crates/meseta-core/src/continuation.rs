@@ -17,13 +17,15 @@ use crate::conversations::{Caller as Scope, ChainLimits, Entry, StoreError};
 use crate::endpoint::Call;
 use crate::error::{Code, Error};
 use crate::handle::Outbound;
-use crate::log::Attempt;
+use crate::log::{Attempt, Reason};
+use crate::plan::Choice;
+use crate::pool::Member;
 use crate::serve::Shared;
 use crate::snapshot::{Operation, Target};
-use crate::stages::choose::Choice;
+use crate::stages::Stage;
 use crate::stages::identify::Caller;
 use crate::stages::read::Ask;
-use crate::stages::send::send;
+use crate::stages::send::{Sending, send};
 use crate::stages::translate::{self, Reading, Wire};
 use crate::trip::Trip;
 
@@ -60,7 +62,7 @@ impl Continued {
 
 /// Looks up what the request goes on from. `None` when it goes on from nothing, or from an answer that only the
 /// provider can know.
-pub(crate) async fn recall(trip: &Trip, ask: &Ask<'_>) -> Result<Option<Continued>, Error> {
+pub(crate) async fn recall(trip: &Trip, ask: &Ask) -> Result<Option<Continued>, Error> {
     if ask.call != Call::Responses {
         return Ok(None);
     }
@@ -99,9 +101,9 @@ impl Keep {
     /// untouched, so that the target knows it by the id that the client sees.
     pub fn of(
         trip: &Trip,
-        ask: &Ask<'_>,
+        ask: &Ask,
         continued: Option<&Continued>,
-        choice: &Choice,
+        target: &Target,
         as_is: bool,
     ) -> Option<Keep> {
         if ask.call != Call::Responses || ask.envelope.store == Some(false) {
@@ -119,7 +121,7 @@ impl Keep {
             shared,
             scope: ask.caller.scope.clone(),
             previous: ask.envelope.previous_response_id.clone(),
-            target: if as_is { choice.target.name.to_string() } else { String::new() },
+            target: if as_is { target.name.to_string() } else { String::new() },
             input,
         })
     }
@@ -170,9 +172,11 @@ pub(crate) async fn stored(
             .address(Operation::Responses, &model)
             .and_then(|address| address.below(id))
             .ok_or_else(|| not_found(id))?;
-        let mut sent = translate::headers(&head.headers, &caller, target, true);
-        translate::sign(target, &method, &address, &mut sent, b"")?;
-        trip.attempts.push(Attempt::begin(target.clone(), &model, trip.now()));
+        let credential = target.credential(0);
+        let mut sent = translate::headers(&head.headers, &caller, target, credential, true);
+        translate::sign(target, credential, &method, &address, &mut sent, b"")?;
+        let attempt = Attempt::begin(target.clone(), model.clone(), 0, Reason::Stored, trip.now());
+        let track = trip.attempts.begin(attempt, trip.started);
         let wire = Wire {
             method,
             address: address.into(),
@@ -181,15 +185,24 @@ pub(crate) async fn stored(
             reading: Reading::Same { dialect: Dialect::OpenaiResponses, hide_usage: false },
             keep: None,
         };
-        let answer = send(trip, Choice { target: target.clone(), model }, wire).await;
+        trip.enter(Stage::Send);
+        let choice = Choice::alone(Member::plain(target.clone(), model));
+        let answer = match send(Sending::alone(trip, choice, track.clone(), wire.into())).await {
+            Ok(answer) => Ok(Outbound::Answer(Box::new(answer), None)),
+            Err(lost) => lost.failed.into_outbound(),
+        };
         // What the answer counts was counted when it was made.
-        trip.answer.usage = None;
-        let status = answer.as_ref().map_or_else(Error::status, |answer| answer.head.status);
+        track.note(|attempt| attempt.usage = None);
+        let status = match &answer {
+            Ok(Outbound::Answer(answer, _)) => answer.head.status,
+            Ok(Outbound::Own(status, _)) => *status,
+            Err(error) => error.status(),
+        };
         // Ours goes last: without it the client could not ask again for what the provider has not deleted.
         if delete && (status.is_success() || status == StatusCode::NOT_FOUND) {
             store.delete(caller.scope, id).await.map_err(|error| failed(&error))?;
         }
-        return answer.map(Outbound::Answer);
+        return answer;
     }
     let document = if delete {
         store.delete(caller.scope, id).await.map_err(|error| failed(&error))?;

@@ -8,8 +8,16 @@ use std::net::{IpAddr, SocketAddr};
 use meseta_wire::dialect::{Dialect, MaxTokensField, Quirks, ReasoningField};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+mod traffic;
+
+pub use traffic::{
+    AdmissionSettings, BudgetSettings, CacheMarks, FallbackDocument, HealthDocument, HedgeDocument,
+    LimitsDocument, MemberDocument, PoolDocument, PoolTimeouts, Price, Priority, ProbeKind, ProbeSettings,
+    PromptCache, Resume, RetryBudgetSettings, RetryDocument, Select, SessionSettings, SharedSettings,
+};
+
 /// The only format there is.
-pub const FORMAT: u32 = 2;
+pub const FORMAT: u32 = 3;
 
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
@@ -17,12 +25,17 @@ pub struct Document {
     pub format: u32,
     pub listeners: Vec<Listener>,
     pub targets: Vec<TargetDocument>,
+    pub pools: Vec<PoolDocument>,
     pub names: BTreeMap<String, String>,
     pub wildcards: BTreeMap<String, String>,
     pub default: Option<String>,
     pub catalog: Vec<CatalogEntry>,
     pub log: Option<LogSettings>,
     pub responses: Option<ResponsesSettings>,
+    pub retry_budget: RetryBudgetSettings,
+    pub admission: Option<AdmissionSettings>,
+    pub sessions: SessionSettings,
+    pub shared: Option<SharedSettings>,
 }
 
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -60,10 +73,19 @@ pub enum ListenerType {
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
 pub enum ListenerAuth {
     None {},
-    /// SHA-256 of each accepted key, as 64 hex digits: the plane never holds the keys themselves.
-    Keys {
-        sha256: Vec<Digest>,
-    },
+    Keys { keys: Vec<ListenerKey> },
+}
+
+/// A key that clients may send, and for whom it speaks.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct ListenerKey {
+    /// Of the key, as 64 hex digits: the plane never holds the key itself.
+    pub sha256: Digest,
+    pub tenant: String,
+    pub priority: Priority,
+    /// Requests that the tenant may have under way; 0 leaves it to the plane's limit for every tenant.
+    pub concurrency: u32,
 }
 
 /// A SHA-256 digest.
@@ -145,7 +167,8 @@ pub struct TargetDocument {
     /// here is not offered.
     pub paths: BTreeMap<Operation, String>,
     pub query: String,
-    pub auth: TargetAuth,
+    /// Calls are spread over them. Never empty.
+    pub credentials: Vec<TargetAuth>,
     pub headers: BTreeMap<String, String>,
     /// Sent unless the client sent its own.
     pub default_headers: BTreeMap<String, String>,
@@ -157,6 +180,11 @@ pub struct TargetDocument {
     /// Of translated requests; a client's own dialect is not touched.
     pub quirks: QuirksDocument,
     pub timeouts: TargetTimeouts,
+    pub limits: LimitsDocument,
+    pub health: HealthDocument,
+    pub probe: Option<ProbeSettings>,
+    pub price: Option<Price>,
+    pub prompt_cache: PromptCache,
 }
 
 /// What can be asked of a target: one endpoint of one dialect.

@@ -5,7 +5,10 @@
 
 use std::borrow::Cow;
 
+use std::time::Duration;
+
 use http::StatusCode;
+use meseta_wire::failure::Cause;
 
 /// Who can put it right.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -162,15 +165,33 @@ codes! {
     UpstreamRejected "upstream.rejected" 502 Upstream Never
         "The provider answered with an error; its own status is handed on."
         "Read the message: it is the provider's. A 401 there means that the provider refused our key, not yours."
+    UpstreamLimited "upstream.limited" 429 Upstream Elsewhere
+        "Every target that could answer is known to be over its rate limit, so none was asked."
+        "Wait for as long as Retry-After says, raise the limit at the provider, or give the pool another target or key."
+    UpstreamBusy "upstream.busy" 503 Upstream Elsewhere
+        "Every target that could answer has as many calls under way as its `limits.concurrency` allows, and its queue is full or too slow."
+        "Try again after Retry-After, raise `limits` of the targets, or give the pool another target."
+    UpstreamHedgeLost "upstream.hedge_lost" 499 Plane Never
+        "A second target was asked because this one was slow, and the other one answered first; this call was cancelled."
+        "Nothing to do here: the request was answered. `hedge` of the pool says when a second target is asked."
     UpstreamFailedMidStream "upstream.failed_mid_stream" 502 Upstream Elsewhere
         "The provider reported an error inside a stream that had begun well."
         "Try again; the event in the stream holds the provider's own words."
+    RequestDeadline "request.deadline" 504 Client Never
+        "The time that the client gave the request was over before it was answered."
+        "Give the request more time, by `x-meseta-deadline` or the SDK's timeout, or use a faster target."
+    LimitConcurrency "limit.concurrency" 429 Client Same
+        "The tenant has as many requests under way as it may have, and the time or the room for waiting is over."
+        "Send fewer at once, or raise the key's `concurrency` or `admission.tenant_concurrency`."
     ClientDisconnected "client.disconnected" 499 Client Never
         "The client left before the answer was complete; the call to the provider was cancelled."
         "Nothing to do here. If it was not meant, look at the client's own time-out."
     PlaneOverloaded "plane.overloaded" 503 Plane Same
-        "The listener holds as many connections as `limits.connections` allows."
-        "Wait a second and try again; raise the limit if the machine has room."
+        "The listener holds as many connections as `limits.connections` allows, or the plane as many requests as `admission` allows."
+        "Try again after Retry-After; raise the limit if the machine has room."
+    PlaneShed "plane.shed" 503 Plane Same
+        "The plane is saturated and the request gave way to one of a higher priority."
+        "Try again after Retry-After; raise `admission` if the machine has room, or the key's `priority`."
     PlaneListenerClosed "plane.listener_closed" 503 Plane Same
         "A reload of the configuration has closed the listener on whose kept connection the request came."
         "Connect again, to a listener that the configuration still has."
@@ -194,11 +215,23 @@ pub struct Error {
     pub status: Option<StatusCode>,
     /// For 405.
     pub allow: Option<&'static str>,
+    /// What a provider meant by its refusal, where it is more than the code says.
+    pub cause: Option<Cause>,
+    /// When trying again makes sense, as far as that is known.
+    pub retry_after: Option<Duration>,
 }
 
 impl Error {
     pub fn new(code: Code, message: impl Into<Cow<'static, str>>) -> Error {
-        Error { code, message: message.into(), param: None, status: None, allow: None }
+        Error {
+            code,
+            message: message.into(),
+            param: None,
+            status: None,
+            allow: None,
+            cause: None,
+            retry_after: None,
+        }
     }
 
     #[must_use]
@@ -211,6 +244,35 @@ impl Error {
     pub fn with_status(mut self, status: StatusCode) -> Error {
         self.status = Some(status);
         self
+    }
+
+    #[must_use]
+    pub fn with_cause(mut self, cause: Cause) -> Error {
+        self.cause = Some(cause);
+        self
+    }
+
+    #[must_use]
+    pub fn with_retry_after(mut self, after: Option<Duration>) -> Error {
+        self.retry_after = after;
+        self
+    }
+
+    /// Why a target could not answer, in the words of `retry.on` and `fallback`; `None` when no target is at fault.
+    pub fn failover(&self) -> Option<Cause> {
+        if self.cause.is_some() {
+            return self.cause;
+        }
+        match self.code {
+            Code::UpstreamConnectTimeout
+            | Code::UpstreamFirstTokenTimeout
+            | Code::UpstreamIdleTimeout
+            | Code::UpstreamTotalTimeout => Some(Cause::Timeout),
+            Code::UpstreamLimited => Some(Cause::RateLimit),
+            // Another target may speak a dialect that can say it.
+            Code::RequestUnsupported => Some(Cause::Error),
+            code => (code.blame() == Blame::Upstream).then_some(Cause::Error),
+        }
     }
 
     pub fn status(&self) -> StatusCode {

@@ -3,22 +3,28 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
+use std::time::Instant;
+
 use http::request::Parts;
-use http::{Method, Request, Response, StatusCode};
+use http::{HeaderName, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 
-use crate::continuation::{recall, stored};
-use crate::endpoint::Endpoint;
+use crate::continuation::{Continued, recall, stored};
+use crate::deadline::Hints;
+use crate::endpoint::{Call, Endpoint};
 use crate::error::Error;
 use crate::models;
+use crate::plan::{Next, Plan};
 use crate::respond;
 use crate::serve::{Door, Worker};
+use crate::snapshot::Resume;
+use crate::stages::admit::admit;
 use crate::stages::choose::choose;
 use crate::stages::identify::identify;
-use crate::stages::pick::pick;
-use crate::stages::read::{discard, read};
+use crate::stages::pick::{self, pick};
+use crate::stages::read::{Ask, discard, read};
 use crate::stages::relay::{Body, relay};
-use crate::stages::send::{Answer, send};
+use crate::stages::send::{Answer, AnswerBody, Lost, hedge};
 use crate::stages::translate::{Translated, translate};
 use crate::trip::Trip;
 
@@ -28,11 +34,11 @@ pub(crate) async fn handle(
     request: Request<Incoming>,
 ) -> Response<Body> {
     let snapshot = worker.shared.snapshot.load_full();
-    let (head, mut body) = request.into_parts();
+    let (mut head, mut body) = request.into_parts();
     let mut trip = Trip::begin(worker, snapshot, door, head.method.clone(), head.uri.path());
-    match travel(&mut trip, &head, &mut body).await {
+    match travel(&mut trip, &mut head, &mut body).await {
         // `settle` and `record` follow when the trip is dropped: with the answer's last byte, or when the client leaves.
-        Ok(Outbound::Answer(answer)) => relay(trip, answer),
+        Ok(Outbound::Answer(answer, onward)) => relay(trip, *answer, onward),
         Ok(Outbound::Own(status, document)) => respond::json(trip, status, document),
         Err(error) => {
             Box::pin(discard(&head.headers, &mut body, &error)).await;
@@ -43,11 +49,21 @@ pub(crate) async fn handle(
 
 /// What goes back: a target's answer, or a document of our own.
 pub(crate) enum Outbound {
-    Answer(Answer),
+    /// The request and its plan go along with a stream that another target could take up.
+    Answer(Box<Answer>, Option<Box<Journey>>),
     Own(StatusCode, Vec<u8>),
 }
 
-async fn travel(trip: &mut Trip, head: &Parts, body: &mut Incoming) -> Result<Outbound, Error> {
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+
+/// A request on its way: what was asked, and who may still answer it.
+pub(crate) struct Journey {
+    pub ask: Ask,
+    pub continued: Option<Continued>,
+    pub plan: Plan,
+}
+
+async fn travel(trip: &mut Trip, head: &mut Parts, body: &mut Incoming) -> Result<Outbound, Error> {
     let snapshot = trip.snapshot.clone();
     let endpoint = Endpoint::find(&head.method, head.uri.path())?;
     if let Endpoint::Health | Endpoint::Ready = endpoint {
@@ -68,22 +84,70 @@ async fn travel(trip: &mut Trip, head: &Parts, body: &mut Incoming) -> Result<Ou
         }
         _ => return Ok(Outbound::Own(StatusCode::OK, models::list(&snapshot, &head.headers))),
     };
-    let ask = read(trip, listener, caller, call, &head.headers, body).await?;
+    trip.patience(Hints::read(&head.headers)?);
+    let ask = read(trip, listener, caller, call, &mut head.headers, body).await?;
+    admit(trip, &ask).await?;
     let continued = recall(trip, &ask).await?;
-    let mut plan = choose(trip, &ask)?;
+    let plan = choose(trip, &ask)?;
+    let mut journey = Journey { ask, continued, plan };
+    let outbound = walk(trip, &mut journey).await?;
+    Ok(outbound.with(journey))
+}
+
+/// Asks one target after another until one begins to answer: the only loop of its kind.
+pub(crate) async fn walk(trip: &mut Trip, journey: &mut Journey) -> Result<Outbound, Error> {
     loop {
-        let choice = pick(trip, &mut plan)?;
-        let wire = match translate(trip, &ask, continued.as_ref(), &choice)? {
-            Translated::Wire(wire) => wire,
-            Translated::Answered(document) => {
-                trip.attempts.clear();
+        let picked = match pick(trip, &mut journey.plan).await {
+            Ok(picked) => picked,
+            Err(failed) => return failed.into_outbound(),
+        };
+        let sent = match translate(trip, journey, picked) {
+            Ok(Translated::Ready(sending)) => hedge(trip, journey, sending).await,
+            Ok(Translated::Answered(document)) => {
+                trip.attempts.take();
                 trip.answer.dropped = Some("input_tokens: estimated".to_owned());
                 return Ok(Outbound::Own(StatusCode::OK, document));
             }
+            Err(lost) => Err(lost),
         };
-        match send(trip, choice, *wire).await {
-            Ok(answer) => return Ok(Outbound::Answer(answer)),
-            Err(error) => plan.spend(error)?,
+        let lost = match sent {
+            Ok(answer) => return Ok(Outbound::Answer(Box::new(answer), None)),
+            Err(lost) => lost,
+        };
+        match journey.next(trip, lost) {
+            Next::After(pause) => pick::rest(trip, pause).await?,
+            Next::GiveUp(failed) => return failed.into_outbound(),
+        }
+    }
+}
+
+impl Journey {
+    /// Whether another target could take the stream up if this one broke off.
+    fn may_resume(&self, answer: &Answer) -> bool {
+        let conversation = matches!(self.ask.call, Call::Chat | Call::Responses | Call::Messages);
+        let stream = matches!(&answer.body, AnswerBody::Begun(begun, _) if begun.events);
+        conversation && stream && self.plan.policy.resume == Resume::Text
+    }
+
+    /// What to do now that a call failed.
+    pub fn next(&mut self, trip: &mut Trip, lost: Lost) -> Next {
+        let Ask { envelope, headers, .. } = &self.ask;
+        // A client that names its request does not mind that it arrives twice: the provider knows the name.
+        let may_repeat = !envelope.acts || headers.contains_key(IDEMPOTENCY_KEY);
+        trip.acted |= !may_repeat && lost.failed.may_have_acted;
+        let budget = || trip.worker.shared.retry_budget.load().withdraw(Instant::now());
+        self.plan.spend(&lost.choice, lost.failed, may_repeat, &trip.worker.dice, budget)
+    }
+}
+
+impl Outbound {
+    /// A stream that another target could take up keeps what is needed for that.
+    fn with(self, journey: Journey) -> Outbound {
+        match self {
+            Outbound::Answer(answer, _) if journey.may_resume(&answer) => {
+                Outbound::Answer(answer, Some(Box::new(journey)))
+            }
+            outbound => outbound,
         }
     }
 }

@@ -12,20 +12,22 @@ pub mod snapshot;
 pub mod stages;
 pub mod target;
 
-#[allow(dead_code)]
 mod admission;
+mod attempts;
 mod continuation;
 mod conversations;
-#[allow(dead_code)]
 mod deadline;
 mod decompress;
+mod dice;
 mod endpoint;
 mod handle;
-#[allow(dead_code, unused_imports)]
 mod health;
+mod ledger;
 mod models;
+mod plan;
+mod pool;
+mod probe;
 mod respond;
-#[allow(dead_code)]
 mod retry_advice;
 mod serve;
 mod sigv4;

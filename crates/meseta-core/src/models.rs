@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use crate::endpoint::Endpoint;
 use crate::error::Error;
-use crate::snapshot::{CatalogEntry, Snapshot};
+use crate::snapshot::{CatalogEntry, Named, Snapshot};
 use crate::stages::choose;
 use crate::trip::Trip;
 
@@ -79,8 +79,11 @@ pub(crate) fn one(snapshot: &Snapshot, headers: &HeaderMap, id: &str) -> Result<
     let entry = if let Some(entry) = listed {
         entry
     } else {
-        let (target, _) = snapshot.find(id).ok_or_else(|| choose::not_found(snapshot, id))?;
-        CatalogEntry { id: id.to_owned(), owned_by: target.provider.to_string() }
+        let owned_by = match snapshot.find(id).ok_or_else(|| choose::not_found(snapshot, id))? {
+            Named::Pool(_) => "meseta".to_owned(),
+            Named::Model(member) => member.target.provider.to_string(),
+        };
+        CatalogEntry { id: id.to_owned(), owned_by }
     };
     Ok(if is_anthropic(headers) { json(&AnthropicModel::from(&entry)) } else { json(&Model::from(&entry)) })
 }

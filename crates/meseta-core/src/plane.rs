@@ -15,7 +15,11 @@ use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
+use crate::admission::{AdmissionSettings, Gate};
 use crate::conversations::{Store, StoreSettings};
+use crate::dice::Dice;
+use crate::health::Health;
+use crate::health::budget::RetryBudget;
 use crate::log::{Ids, LogError, LogStats, Writer};
 use crate::serve::{Accepted, Counters, Desk, Door, Phase, Shared, Worker, accept, bind, work};
 use crate::snapshot::{Listener, ListenerTls, ResponsesSettings, Snapshot, SnapshotError};
@@ -82,6 +86,8 @@ pub struct Plane {
     /// Held through a swap, so that two of them cannot mix.
     sockets: Mutex<Vec<Socket>>,
     log: Mutex<Option<Writer>>,
+    /// The probing thread has been started.
+    probing: AtomicBool,
 }
 
 struct Threads {
@@ -99,7 +105,8 @@ struct Socket {
 impl Plane {
     /// Starts serving: when this returns, every listener is open.
     pub fn start(document: &str, workers: usize) -> Result<Plane, StartError> {
-        let snapshot = Snapshot::parse(document)?;
+        let health = Health::new();
+        let snapshot = Snapshot::parse_with(document, &health, None)?;
         let tls = Arc::new(OnceLock::new());
         prepare_client_tls(&tls, &snapshot)?;
         let acceptor = Builder::new_multi_thread()
@@ -113,6 +120,9 @@ impl Plane {
         let conversations = snapshot.responses.as_ref().map(open_store).transpose()?;
         let shared = Arc::new(Shared {
             conversations,
+            retry_budget: ArcSwap::from_pointee(retry_budget(&snapshot)),
+            gate: Gate::new(admission(&snapshot)),
+            health,
             snapshot: ArcSwap::from_pointee(snapshot),
             counters: Counters::default(),
             tls,
@@ -135,16 +145,18 @@ impl Plane {
             threads: Mutex::new(None),
             sockets: Mutex::new(Vec::new()),
             log: Mutex::new(log),
+            probing: AtomicBool::new(false),
         };
         *lock(&plane.sockets) = opened.fresh.into_iter().map(|fresh| plane.serve(fresh, &acceptor)).collect();
         *lock(&plane.threads) = Some(Threads { acceptor, workers: threads });
+        plane.probe()?;
         Ok(plane)
     }
 
     /// Exchanges the snapshot, whole or not at all. Requests in flight end on the one that they began with.
     pub fn swap(&self, document: &str) -> Result<(), StartError> {
-        let snapshot = Snapshot::parse(document)?;
         let current = self.shared.snapshot.load();
+        let snapshot = Snapshot::parse_with(document, &self.shared.health, Some(&**current))?;
         if snapshot.log != current.log || snapshot.responses != current.responses {
             return Err(StartError::Snapshot(SnapshotError(
                 "`store` and `responses` cannot change while the plane serves; restart it for that"
@@ -168,8 +180,26 @@ impl Plane {
                 sockets.push(socket);
             }
         }
-        self.shared.snapshot.store(Arc::new(snapshot));
+        let snapshot = Arc::new(snapshot);
+        if snapshot.retry_budget != current.retry_budget {
+            self.shared.retry_budget.store(Arc::new(retry_budget(&snapshot)));
+        }
+        self.shared.snapshot.store(snapshot.clone());
+        self.shared.gate.configure(admission(&snapshot));
+        self.shared.health.retain(|name| snapshot.targets.iter().any(|target| *target.name == *name));
         sockets.extend(opened.fresh.into_iter().map(|fresh| self.serve(fresh, &threads.acceptor)));
+        // The new snapshot is in force; a system without room for one more thread goes without probes.
+        let _ = self.probe();
+        Ok(())
+    }
+
+    /// Starts the thread that asks targets how they are, the first time that a snapshot wants one asked.
+    fn probe(&self) -> Result<(), StartError> {
+        let wanted = self.shared.snapshot.load().targets.iter().any(|target| target.probe.is_some());
+        if wanted && !self.probing.swap(true, Ordering::Relaxed) {
+            crate::probe::start(self.shared.clone(), self.phase.subscribe())
+                .map_err(|error| StartError::Bind(format!("The probing thread cannot start ({error}).")))?;
+        }
         Ok(())
     }
 
@@ -249,6 +279,17 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Without limits of the plane, those of keys still hold, and those over them may wait.
+fn admission(snapshot: &Snapshot) -> AdmissionSettings {
+    let queue_wait = Duration::from_secs(10);
+    let unlimited = AdmissionSettings { queue: 1_024, queue_wait, ..AdmissionSettings::default() };
+    snapshot.admission.map_or(unlimited, AdmissionSettings::from)
+}
+
+fn retry_budget(snapshot: &Snapshot) -> RetryBudget {
+    RetryBudget::new(snapshot.retry_budget.percent, snapshot.retry_budget.minimum_per_second)
+}
+
 fn open_store(settings: &ResponsesSettings) -> Result<Store, StartError> {
     let settings = StoreSettings {
         path: settings.path.clone(),
@@ -282,8 +323,14 @@ fn spawn_worker(
         .name(format!("meseta-{number}"))
         .spawn(move || {
             let pool = Pool::new(shared.tls.clone());
-            let worker =
-                Rc::new(Worker { shared, pool, overdue: Overdue::default(), ids: Ids::new(number), log });
+            let worker = Rc::new(Worker {
+                shared,
+                pool,
+                overdue: Overdue::default(),
+                ids: Ids::new(number),
+                dice: Dice::new(),
+                log,
+            });
             LocalSet::new().block_on(&runtime, work(worker, connections, accepted, phase));
         })
         .map_err(cannot)

@@ -9,6 +9,7 @@ use meseta_wire::conversation::{Event, Failure, FailureKind};
 use meseta_wire::dialect::{self, Context, Dialect, StreamEncoder};
 
 use crate::error::{Blame, Code, Error, Retry};
+use crate::retry_advice::{SHOULD_RETRY, retry_harms};
 use crate::stages::relay::Body;
 use crate::trip::Trip;
 
@@ -62,8 +63,11 @@ pub(crate) fn failure(mut trip: Trip, error: &Error) -> Response<Body> {
     if let Some(allow) = error.allow {
         headers.insert(ALLOW, HeaderValue::from_static(allow));
     }
-    if error.code.retry() == Retry::Same && status.is_server_error() {
-        headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    if retry_harms(error, trip.acted) {
+        headers.insert(SHOULD_RETRY, HeaderValue::from_static("false"));
+    }
+    if let Some(seconds) = retry_after(error) {
+        headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
     }
     // What is left of a body that we did not read must not be taken for the next request.
     if matches!(error.code, Code::RequestTimeout | Code::RequestInvalidBody | Code::ClientDisconnected) {
@@ -71,6 +75,14 @@ pub(crate) fn failure(mut trip: Trip, error: &Error) -> Response<Body> {
     }
     *response.body_mut() = Body::whole(body, Some(trip));
     response
+}
+
+/// Whole seconds, rounded up: a client that came back too early would only be refused again.
+fn retry_after(error: &Error) -> Option<u64> {
+    let known = error.retry_after.map(|after| after.as_millis().div_ceil(1_000).max(1));
+    let known = known.and_then(|seconds| u64::try_from(seconds).ok());
+    let usual = error.code.retry() == Retry::Same && error.status().is_server_error();
+    known.or(usual.then_some(1))
 }
 
 /// The same for a stream that has begun and passes as it is: one event.
@@ -104,9 +116,11 @@ pub(crate) fn described(error: &Error) -> Failure<'_> {
             (Code::ModelNotFound | Code::RouteNotFound | Code::ResponseNotFound, _) => FailureKind::NotFound,
             (Code::RequestTooLarge, _) => FailureKind::TooLarge,
             (Code::RequestOriginRefused, _) => FailureKind::Permission,
-            (Code::PlaneOverloaded, _) => FailureKind::Overloaded,
+            (Code::UpstreamLimited | Code::LimitConcurrency, _) => FailureKind::RateLimit,
+            (Code::PlaneOverloaded | Code::PlaneShed | Code::UpstreamBusy, _) => FailureKind::Overloaded,
             (
-                Code::UpstreamConnectTimeout
+                Code::RequestDeadline
+                | Code::UpstreamConnectTimeout
                 | Code::UpstreamFirstTokenTimeout
                 | Code::UpstreamIdleTimeout
                 | Code::UpstreamTotalTimeout,

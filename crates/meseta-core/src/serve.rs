@@ -26,8 +26,12 @@ use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 
+use crate::admission::Gate;
 use crate::conversations::Store;
+use crate::dice::Dice;
 use crate::handle::handle;
+use crate::health::Health;
+use crate::health::budget::RetryBudget;
 use crate::log::{Ids, LogSender};
 use crate::snapshot::{Listener, Snapshot};
 use crate::stages::relay::{Body, Broken};
@@ -51,6 +55,11 @@ pub(crate) struct Shared {
     pub draining: AtomicBool,
     /// Of Responses conversations; `None` when they are not kept.
     pub conversations: Option<Store>,
+    /// How every target does, whatever snapshot has it.
+    pub health: Health,
+    /// Who comes in when the plane is full.
+    pub gate: Arc<Gate>,
+    pub retry_budget: ArcSwap<RetryBudget>,
 }
 
 impl Shared {
@@ -76,6 +85,7 @@ pub(crate) struct Worker {
     pub pool: Rc<Pool>,
     pub overdue: Overdue,
     pub ids: Ids,
+    pub dice: Dice,
     pub log: Option<LogSender>,
 }
 

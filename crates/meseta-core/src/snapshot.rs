@@ -8,9 +8,12 @@ use std::sync::Arc;
 pub(crate) use crate::document::hex;
 use crate::document::refuse;
 pub use crate::document::{
-    CatalogEntry, Digest, Document, HttpVersion, Listener, ListenerAuth, ListenerTls, LogSettings, Operation,
-    ResponsesSettings, SnapshotError,
+    AdmissionSettings, CatalogEntry, Document, HttpVersion, Listener, ListenerAuth, ListenerKey, ListenerTls,
+    LogSettings, Operation, Priority, ResponsesSettings, Resume, RetryBudgetSettings, Select,
+    SessionSettings, SharedSettings, SnapshotError,
 };
+use crate::health::Health;
+pub(crate) use crate::pool::{Member, Policy, Pool};
 pub use crate::target::{Address, CompiledAuth, Origin, Target, Timeouts};
 
 /// The compiled document. Immutable; swapped whole.
@@ -22,23 +25,51 @@ pub struct Snapshot {
     pub log: Option<LogSettings>,
     pub responses: Option<ResponsesSettings>,
     pub catalog: Vec<CatalogEntry>,
+    pub retry_budget: RetryBudgetSettings,
+    pub admission: Option<AdmissionSettings>,
+    pub sessions: SessionSettings,
+    pub shared: Option<SharedSettings>,
+    pools: HashMap<String, Arc<Pool>>,
     names: HashMap<String, Arc<Target>>,
     wildcards: HashMap<String, Arc<Target>>,
-    pub default: Option<Arc<Target>>,
+    pub default: Option<String>,
+    /// Of models that are asked for by themselves.
+    plain: Arc<Policy>,
+}
+
+/// What a name stands for.
+pub(crate) enum Named {
+    Pool(Arc<Pool>),
+    Model(Member),
 }
 
 impl Snapshot {
+    /// Checks a document without a plane.
     pub fn parse(text: &str) -> Result<Snapshot, SnapshotError> {
-        let document = Document::parse(text)?;
-        let digest = ring::digest::digest(&ring::digest::SHA256, text.as_bytes());
-        Snapshot::compile(document, &hex(&digest.as_ref()[..6]))
+        Snapshot::parse_with(text, &Health::new(), None)
     }
 
-    fn compile(document: Document, hash: &str) -> Result<Snapshot, SnapshotError> {
+    /// `health` knows how the targets did so far; `before` is the snapshot that this one takes over from.
+    pub(crate) fn parse_with(
+        text: &str,
+        health: &Health,
+        before: Option<&Snapshot>,
+    ) -> Result<Snapshot, SnapshotError> {
+        let document = Document::parse(text)?;
+        let digest = ring::digest::digest(&ring::digest::SHA256, text.as_bytes());
+        Snapshot::compile(document, &hex(&digest.as_ref()[..6]), health, before)
+    }
+
+    fn compile(
+        document: Document,
+        hash: &str,
+        health: &Health,
+        before: Option<&Snapshot>,
+    ) -> Result<Snapshot, SnapshotError> {
         let mut by_name: HashMap<String, Arc<Target>> = HashMap::new();
         let mut targets = Vec::with_capacity(document.targets.len());
         for target in document.targets {
-            let compiled = Arc::new(Target::compile(target)?);
+            let compiled = Arc::new(Target::compile(target, health)?);
             if by_name.insert(compiled.name.to_string(), compiled.clone()).is_some() {
                 return refuse(format!("two targets are named {}", compiled.name));
             }
@@ -66,38 +97,69 @@ impl Snapshot {
             }
             wildcards.insert(prefix.clone(), target);
         }
-        let default = document.default.as_deref().map(|name| find("default", name)).transpose()?;
-        if default.as_ref().is_some_and(|target| target.model.is_none()) {
-            return refuse("the default is a wildcard");
+        let mut pools: HashMap<String, Arc<Pool>> = HashMap::new();
+        for pool in document.pools {
+            let name = pool.name.clone();
+            if names.contains_key(&name) || pools.contains_key(&name) {
+                return refuse(format!("the name {name} of a pool is taken"));
+            }
+            let before = before.and_then(|before| before.pools.get(&name)).map(|pool| &**pool);
+            pools.insert(name, Arc::new(Pool::compile(pool, &by_name, before)?));
         }
         check_listeners(&document.listeners)?;
-        Ok(Snapshot {
+        check_settings(&document.sessions, &document.retry_budget)?;
+        let snapshot = Snapshot {
             hash: hash.into(),
             listeners: document.listeners,
             targets,
             log: document.log,
             responses: document.responses,
             catalog: document.catalog,
+            retry_budget: document.retry_budget,
+            admission: document.admission,
+            sessions: document.sessions,
+            shared: document.shared,
+            pools,
             names,
             wildcards,
-            default,
-        })
+            default: document.default,
+            plain: Arc::new(Policy::plain()),
+        };
+        for name in
+            snapshot.pools.values().flat_map(|pool| pool.policy.fallback.iter().map(|next| &next.name))
+        {
+            if snapshot.find(name).is_none() {
+                return refuse(format!("a fallback names {name}, which is not there"));
+            }
+        }
+        if let Some(default) = snapshot.default.as_deref().filter(|name| snapshot.find(name).is_none()) {
+            return refuse(format!("the default names {default}, which is not there"));
+        }
+        Ok(snapshot)
     }
 
-    /// The target for a model name and the id to send it, or `None`. A name is taken whole first; then everything
-    /// before its first slash may be a wildcard's prefix.
-    pub fn find<'a>(&'a self, name: &'a str) -> Option<(&'a Arc<Target>, &'a str)> {
+    /// What a model name stands for, or `None`. A name is taken whole first; then everything before its first slash may
+    /// be a wildcard's prefix.
+    pub(crate) fn find(&self, name: &str) -> Option<Named> {
+        if let Some(pool) = self.pools.get(name) {
+            return Some(Named::Pool(pool.clone()));
+        }
         if let Some(target) = self.names.get(name) {
-            return target.model.as_deref().map(|model| (target, model));
+            return target.model.clone().map(|model| Named::Model(Member::plain(target.clone(), model)));
         }
         let (prefix, rest) = name.split_once('/')?;
         let target = self.wildcards.get(prefix)?;
-        (!rest.is_empty()).then_some((target, rest))
+        (!matches!(rest, "" | "*")).then(|| Named::Model(Member::plain(target.clone(), rest.into())))
+    }
+
+    /// How models are asked that stand in no pool.
+    pub(crate) fn plain(&self) -> Arc<Policy> {
+        self.plain.clone()
     }
 
     /// Every name that a client may send, for suggestions.
     pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.names.keys().map(String::as_str)
+        self.names.keys().chain(self.pools.keys()).map(String::as_str)
     }
 
     /// The listener that a socket is open for: the one with the address that it was opened at; where the system chose
@@ -125,11 +187,25 @@ fn check_listeners(listeners: &[Listener]) -> Result<(), SnapshotError> {
                 other.name, listener.name
             ));
         }
-        if let ListenerAuth::Keys { sha256 } = &listener.auth
-            && sha256.is_empty()
+        if let ListenerAuth::Keys { keys } = &listener.auth
+            && keys.is_empty()
         {
             return refuse(format!("the listener {} asks for keys and has none", listener.name));
         }
+    }
+    Ok(())
+}
+
+/// What arithmetic relies on.
+fn check_settings(sessions: &SessionSettings, budget: &RetryBudgetSettings) -> Result<(), SnapshotError> {
+    let share = |value: f64, most: f64| value.is_finite() && (0.0..=most).contains(&value);
+    if !share(budget.percent, 1_000.0) {
+        return refuse("retry_budget is out of range");
+    }
+    if let Some(budget) = &sessions.budget
+        && !(share(budget.percent, 100.0) && share(budget.cache_read_discount, 1.0))
+    {
+        return refuse("sessions.budget is out of range");
     }
     Ok(())
 }

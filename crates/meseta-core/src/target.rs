@@ -8,7 +8,11 @@ use http::uri::{Authority, Scheme};
 use http::{HeaderName, HeaderValue, Uri};
 use meseta_wire::dialect::{Destination, Dialect, Quirks};
 
-use crate::document::{HttpVersion, Operation, SnapshotError, TargetAuth, TargetDocument, refuse};
+use crate::document::{
+    HealthDocument, HttpVersion, LimitsDocument, Operation, Price, ProbeSettings, PromptCache, SnapshotError,
+    TargetAuth, TargetDocument, refuse,
+};
+use crate::health::{self, Health, TargetHealth};
 use crate::sigv4::Signer;
 
 pub struct Target {
@@ -20,8 +24,11 @@ pub struct Target {
     pub dialects: Vec<Dialect>,
     pub origin: Origin,
     addresses: [Option<Endpoint>; Operation::COUNT],
+    /// The list of models, which every provider but Bedrock has below the same base.
+    pub models: Option<Arc<Address>>,
     pub host: HeaderValue,
-    pub auth: CompiledAuth,
+    /// Never empty.
+    pub credentials: Vec<CompiledAuth>,
     pub headers: Vec<(HeaderName, HeaderValue)>,
     pub default_headers: Vec<(HeaderName, HeaderValue)>,
     pub forward_headers: Vec<HeaderPattern>,
@@ -29,6 +36,14 @@ pub struct Target {
     max_output_tokens: u64,
     quirks: Quirks,
     pub timeouts: Timeouts,
+    /// How it does at present. Shared by all snapshots that have a target of this name.
+    pub(crate) health: Arc<TargetHealth>,
+    pub(crate) health_settings: Arc<health::Settings>,
+    /// The same on every replica and after a reload.
+    pub(crate) name_hash: u64,
+    pub probe: Option<ProbeSettings>,
+    pub price: Option<Price>,
+    pub prompt_cache: PromptCache,
 }
 
 /// Where connections are shared: two targets with the same origin use the same ones.
@@ -122,7 +137,18 @@ impl Target {
         Destination { model, max_output_tokens: self.max_output_tokens, quirks: &self.quirks }
     }
 
-    pub(crate) fn compile(document: TargetDocument) -> Result<Target, SnapshotError> {
+    /// Whether calls carry the client's own credential, so that limits and refusals are the client's too.
+    pub fn is_passthrough(&self) -> bool {
+        matches!(self.credentials.first(), Some(CompiledAuth::Passthrough))
+    }
+
+    /// One of the credentials; the first for a number that a reload has taken away.
+    pub fn credential(&self, number: usize) -> &CompiledAuth {
+        const NONE: &CompiledAuth = &CompiledAuth::None;
+        self.credentials.get(number).or(self.credentials.first()).unwrap_or(NONE)
+    }
+
+    pub(crate) fn compile(document: TargetDocument, health: &Health) -> Result<Target, SnapshotError> {
         let place = format!("target {}", document.name);
         let wrong =
             |what: &str, error: &dyn std::fmt::Display| SnapshotError(format!("{place}: {what}: {error}"));
@@ -156,6 +182,14 @@ impl Target {
                 None => Endpoint::PerModel(template),
             });
         }
+        let listing = Template {
+            scheme: scheme.clone(),
+            authority: authority.clone(),
+            text: join(base.path(), "/models", &document.query),
+        };
+        let models = (document.dialects[0] != Dialect::BedrockConverse)
+            .then(|| listing.address(&listing.text).map(Arc::new).map_err(|error| wrong("base_url", &error)))
+            .transpose()?;
         for dialect in &document.dialects {
             if addresses[Operation::conversation(*dialect, false) as usize].is_none() {
                 return refuse(format!("{place}: paths has none for the dialect {}", dialect.as_str()));
@@ -167,24 +201,18 @@ impl Target {
             Some(at) => headers.swap_remove(at).1,
             None => HeaderValue::from_str(authority.as_str()).map_err(|error| wrong("base_url", &error))?,
         };
-        let auth = match document.auth {
-            TargetAuth::None {} => CompiledAuth::None,
-            TargetAuth::Passthrough {} => CompiledAuth::Passthrough,
-            TargetAuth::Header { name, value } => {
-                let name: HeaderName = name.parse().map_err(|error| wrong("auth.name", &error))?;
-                // The value is a secret: an error must not repeat it.
-                let mut value = HeaderValue::from_str(&value).map_err(|_| {
-                    SnapshotError(format!("{place}: the access key has a character that no header may carry"))
-                })?;
-                value.set_sensitive(true);
-                CompiledAuth::Header(name, value)
-            }
-            TargetAuth::Sigv4 { region, service, access_key_id, secret_access_key, session_token } => {
-                let token = session_token.as_deref();
-                let signer = Signer::new(&access_key_id, &secret_access_key, token, &region, &service);
-                CompiledAuth::Sigv4(Box::new(signer.map_err(|error| wrong("auth", &error))?))
-            }
-        };
+        if document.credentials.is_empty() {
+            return refuse(format!("{place}: credentials is empty"));
+        }
+        if document.credentials.len() > MOST_CREDENTIALS {
+            return refuse(format!("{place}: more than {MOST_CREDENTIALS} credentials"));
+        }
+        let identities = document.credentials.iter().map(identity).collect();
+        let credentials = document
+            .credentials
+            .into_iter()
+            .map(|auth| compile_auth(&place, auth))
+            .collect::<Result<Vec<_>, _>>()?;
         let mut forward_headers = Vec::with_capacity(document.forward_headers.len());
         for pattern in &document.forward_headers {
             forward_headers.push(match pattern.strip_suffix('*') {
@@ -204,8 +232,9 @@ impl Target {
             },
             dialects: document.dialects,
             addresses,
+            models,
             host,
-            auth,
+            credentials,
             headers,
             default_headers,
             forward_headers,
@@ -219,9 +248,73 @@ impl Target {
                 total: milliseconds(document.timeouts.total_ms),
             },
             model: (document.model != "*").then(|| document.model.into()),
+            health: health.of(&document.name),
+            health_settings: health_settings(&document.health, document.limits, identities).into(),
+            name_hash: digest_of(document.name.as_bytes()),
+            probe: document.probe,
+            price: document.price,
+            prompt_cache: document.prompt_cache,
             name: document.name.into(),
             provider: document.provider.into(),
         })
+    }
+}
+
+/// More keys than anybody rotates; the ones that a request has spent are bits of a word.
+const MOST_CREDENTIALS: usize = 64;
+
+fn compile_auth(place: &str, auth: TargetAuth) -> Result<CompiledAuth, SnapshotError> {
+    let wrong =
+        |what: &str, error: &dyn std::fmt::Display| SnapshotError(format!("{place}: {what}: {error}"));
+    Ok(match auth {
+        TargetAuth::None {} => CompiledAuth::None,
+        TargetAuth::Passthrough {} => CompiledAuth::Passthrough,
+        TargetAuth::Header { name, value } => {
+            let name: HeaderName = name.parse().map_err(|error| wrong("credentials", &error))?;
+            // The value is a secret: an error must not repeat it.
+            let mut value = HeaderValue::from_str(&value).map_err(|_| {
+                SnapshotError(format!("{place}: the access key has a character that no header may carry"))
+            })?;
+            value.set_sensitive(true);
+            CompiledAuth::Header(name, value)
+        }
+        TargetAuth::Sigv4 { region, service, access_key_id, secret_access_key, session_token } => {
+            let token = session_token.as_deref();
+            let signer = Signer::new(&access_key_id, &secret_access_key, token, &region, &service);
+            CompiledAuth::Sigv4(Box::new(signer.map_err(|error| wrong("credentials", &error))?))
+        }
+    })
+}
+
+/// The first 64 bits of a text's SHA-256.
+fn digest_of(text: &[u8]) -> u64 {
+    let digest = ring::digest::digest(&ring::digest::SHA256, text);
+    digest.as_ref().iter().take(8).fold(0, |bits, byte| bits << 8 | u64::from(*byte))
+}
+
+/// What tells a credential from another without saying what it is.
+fn identity(auth: &TargetAuth) -> u64 {
+    match auth {
+        TargetAuth::None {} => 0,
+        TargetAuth::Passthrough {} => 1,
+        TargetAuth::Header { value, .. } => digest_of(value.as_bytes()),
+        TargetAuth::Sigv4 { access_key_id, .. } => digest_of(access_key_id.as_bytes()),
+    }
+}
+
+fn health_settings(health: &HealthDocument, limits: LimitsDocument, keys: Vec<u64>) -> health::Settings {
+    health::Settings {
+        failures: health.failures,
+        error_percent: f64::from(health.error_percent),
+        minimum_requests: health.minimum_requests,
+        window: Duration::from_millis(health.window_ms),
+        rest: Duration::from_millis(health.rest_ms),
+        rest_max: Duration::from_millis(health.rest_max_ms),
+        ramp: Duration::from_millis(health.ramp_ms),
+        concurrency: limits.concurrency,
+        queue: limits.queue as usize,
+        queue_time: Duration::from_millis(limits.queue_ms),
+        keys,
     }
 }
 

@@ -8,13 +8,15 @@ use std::time::Instant;
 
 use http::Method;
 use meseta_wire::dialect::Dialect;
-use meseta_wire::usage::Usage;
 
+use crate::admission::Pass;
+use crate::attempts::Attempts;
+use crate::deadline::{self, Hints, Passed, Progress};
 use crate::endpoint::Endpoint;
 use crate::error::{Code, Error};
-use crate::log::{Attempt, RequestId};
+use crate::log::RequestId;
 use crate::serve::{Door, Worker};
-use crate::snapshot::{Listener, Snapshot};
+use crate::snapshot::{Listener, Snapshot, Timeouts};
 use crate::stages::{STAGES, Stage, record, settle};
 
 pub(crate) struct Trip {
@@ -26,11 +28,19 @@ pub(crate) struct Trip {
     pub method: Method,
     pub path: String,
     pub ask: AskNotes,
-    pub attempts: Vec<Attempt>,
+    pub attempts: Attempts,
     pub answer: AnswerNotes,
     /// What the client speaks: its errors are written in it.
     pub dialect: Dialect,
     pub outcome: Option<Outcome>,
+    /// For how long the client waits.
+    pub hints: Hints,
+    /// When the client last heard of us.
+    pub told: Option<Instant>,
+    /// A target may have carried the request out though no answer came, and twice is not the same as once.
+    pub acted: bool,
+    /// The request's place in the plane.
+    pub pass: Option<Pass>,
     /// Health checks leave no row.
     pub recorded: bool,
     stages: [u32; STAGES],
@@ -46,6 +56,13 @@ pub(crate) struct AskNotes {
     pub run: Option<String>,
     pub tags: Option<String>,
     pub trace: Option<String>,
+    pub tenant: Option<Arc<str>>,
+    /// The pool, if the client named one.
+    pub pool: Option<Arc<str>>,
+    /// Of the whole request, about.
+    pub tokens: u64,
+    /// Microseconds before the plane let it in.
+    pub waited: u32,
 }
 
 /// What went back to the client.
@@ -55,7 +72,8 @@ pub(crate) struct AnswerNotes {
     pub bytes: u64,
     /// Stream events that carried a piece of the answer.
     pub chunks: u64,
-    pub usage: Option<Usage>,
+    /// How often a broken stream was taken up by another target.
+    pub resumed: u32,
     /// The target's dialect, where it is not the client's.
     pub translated: Option<Dialect>,
     /// What a translation left out or changed.
@@ -90,10 +108,14 @@ impl Trip {
             // Long enough for any endpoint of ours, short enough for a log under attack.
             path: path.chars().take(128).collect(),
             ask: AskNotes::default(),
-            attempts: Vec::new(),
+            attempts: Attempts::default(),
             answer: AnswerNotes::default(),
             dialect: Endpoint::dialect(path),
             outcome: None,
+            hints: Hints::default(),
+            told: None,
+            acted: false,
+            pass: None,
             recorded: true,
             stages: [u32::MAX; STAGES],
         }
@@ -102,6 +124,23 @@ impl Trip {
     /// Microseconds since the request began.
     pub fn now(&self) -> u32 {
         u32::try_from(self.started.elapsed().as_micros()).unwrap_or(u32::MAX - 1)
+    }
+
+    pub fn patience(&mut self, hints: Hints) {
+        self.hints = hints;
+    }
+
+    /// The time limits of a call that begins now.
+    pub fn shorten(&self, timeouts: Timeouts) -> Result<Timeouts, Passed> {
+        let since_request = self.started.elapsed();
+        let since_told = self.told.map_or(since_request, |told| told.elapsed());
+        let progress = Progress { since_request, since_told, whole: !self.ask.stream };
+        deadline::shorten(timeouts, &self.hints, progress)
+    }
+
+    /// How much of the client's time is left; `None` where it set no limit.
+    pub fn left(&self) -> Option<std::time::Duration> {
+        self.hints.left(self.started.elapsed())
     }
 
     /// Notes that a stage begins. A stage that a retry enters again keeps its first time.
@@ -126,10 +165,6 @@ impl Trip {
                 "This listener was closed by a change of configuration. Connect again.",
             )
         })
-    }
-
-    pub fn attempt(&mut self) -> Option<&mut Attempt> {
-        self.attempts.last_mut()
     }
 
     /// Sets how it ended, unless that is settled already.

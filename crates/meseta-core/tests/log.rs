@@ -44,7 +44,7 @@ fn count(path: &str) -> i64 {
 fn check_sums(path: &str) {
     let rows = integers(
         path,
-        "SELECT count(*), sum(code IS NOT NULL OR status >= 400), sum(usage_source IS 'missing'), sum(input_tokens), \
+        "SELECT count(*), sum(code IS NOT NULL OR status >= 400), sum(usage_source IS 'estimated'), sum(input_tokens), \
          sum(cached_tokens), sum(output_tokens), sum(reasoning_tokens), sum(duration_us), sum(request_bytes), \
          sum(response_bytes) FROM requests",
     );

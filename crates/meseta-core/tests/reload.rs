@@ -11,7 +11,7 @@ use meseta_sim::Simulator;
 use serde_json::{Value as Json, json};
 use support::http1::Client;
 use support::http2::{self, run};
-use support::{House, PATIENCE, ask, document, listener, streamed, until};
+use support::{House, PATIENCE, ask, document, keys, listener, streamed, until};
 
 /// Longer than any stop here may take: one that waits for it hangs.
 const FOREVER: Duration = Duration::from_secs(45);
@@ -86,9 +86,9 @@ fn a_bad_document_changes_nothing() {
         changed(&house, |document| document["listeners"][0]["limits"]["body_bytes"] = json!(-1)),
         changed(&house, |document| document["listeners"][0]["address"] = json!("localhost")),
         changed(&house, |document| document["listeners"][0]["port"] = json!(65_536)),
-        changed(&house, |document| document["listeners"][0]["auth"] = json!({"type": "keys", "sha256": []})),
+        changed(&house, |document| document["listeners"][0]["auth"] = keys(&[])),
         changed(&house, |document| {
-            document["listeners"][0]["auth"] = json!({"type": "keys", "sha256": ["é"]});
+            document["listeners"][0]["auth"] = keys(&["é"]);
         }),
         changed(&house, |document| {
             let tls = json!({"certificate_pem": "none", "private_key_pem": "none"});
@@ -211,11 +211,10 @@ fn a_renamed_listener_keeps_its_socket_and_its_connections() {
 
 #[test]
 fn keys_change_at_once_on_kept_connections() {
-    let keys = |digest: &str| json!({"type": "keys", "sha256": [digest]});
-    let house = House::with(|document| document["listeners"][0]["auth"] = keys(FIRST));
+    let house = House::with(|document| document["listeners"][0]["auth"] = keys(&[FIRST]));
     let mut kept = house.connect();
     assert_eq!((chat_with_key(&mut kept, "first"), chat_with_key(&mut kept, "second")), (200, 401));
-    let document = changed(&house, |document| document["listeners"][0]["auth"] = keys(SECOND));
+    let document = changed(&house, |document| document["listeners"][0]["auth"] = keys(&[SECOND]));
     house.plane.swap(&document).expect("a good document");
     assert_eq!((chat_with_key(&mut kept, "first"), chat_with_key(&mut kept, "second")), (401, 200));
 }

@@ -5,7 +5,7 @@ mod support;
 use meseta_core::log::{Reader, Value};
 use serde_json::{Value as Json, json};
 use support::http1::Reply;
-use support::{Folder, House, PATIENCE, target, until};
+use support::{Folder, House, PATIENCE, keys, target, until};
 
 /// SHA-256 of "first" and "second".
 const FIRST: &str = "a7937b64b8caa58f03721bb6bacf5c78cb235febe0e70b1b84cd99541461a08e";
@@ -19,7 +19,7 @@ fn house(folder: &Folder) -> House {
         native["dialects"] = json!(["openai_responses"]);
         document["targets"].as_array_mut().expect("targets").push(native);
         document["wildcards"]["native"] = json!("native/*");
-        document["listeners"][0]["auth"] = json!({"type": "keys", "sha256": [FIRST, SECOND]});
+        document["listeners"][0]["auth"] = keys(&[FIRST, SECOND]);
         document["responses"] = json!({
             "path": folder.file("responses.db"),
             "keep_hours": 1,

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use meseta_core::log::{Reader, Value};
 use serde_json::{Value as Json, json};
 use support::http1::Reply;
-use support::{Folder, House, ask, streamed, target, until};
+use support::{Folder, House, ask, keys, streamed, target, until};
 
 const CHAT: &str = "/v1/chat/completions";
 const MESSAGES: &str = "/v1/messages";
@@ -364,7 +364,7 @@ fn what_is_written_anew_for_its_own_dialect_keeps_that_dialects_headers() {
     let folder = Folder::new();
     let raw = Raw::start(|_| answer("400 No\r\ncontent-type: application/json", "{}"));
     let house = house(&folder, &raw.url, &["openai_chat", "anthropic_messages"], |document| {
-        document["targets"][1]["auth"] = json!({"type": "passthrough"});
+        document["targets"][1]["credentials"] = json!([{"type": "passthrough"}]);
     });
     let mut request = message("raw/m", false);
     let thought = json!({"type": "thinking", "thinking": "hm", "signature": "meseta.gemini.abc"});
@@ -387,9 +387,9 @@ fn a_key_of_ours_reaches_no_provider() {
     let folder = Folder::new();
     let raw = Raw::start(|_| answer("400 No\r\ncontent-type: application/json", "{}"));
     let house = house(&folder, &raw.url, &["openai_chat"], |document| {
-        document["targets"][1]["auth"] = json!({"type": "passthrough"});
+        document["targets"][1]["credentials"] = json!([{"type": "passthrough"}]);
         document["targets"][1]["forward_headers"] = json!(["x-*", "authorization"]);
-        document["listeners"][0]["auth"] = json!({"type": "keys", "sha256": [FIRST]});
+        document["listeners"][0]["auth"] = keys(&[FIRST]);
     });
     for headers in [
         "authorization: Bearer first\r\n",

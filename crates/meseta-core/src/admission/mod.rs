@@ -12,10 +12,10 @@ mod tests;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use serde::Deserialize;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 
+use crate::document::{self, Priority};
 use book::{Applicant, Book, Limits, Obstacle, Ticket};
 
 /// The plane's limits. The default has none.
@@ -32,26 +32,13 @@ pub(crate) struct AdmissionSettings {
 }
 
 /// On whose account a request comes.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Tenant {
+    /// Empty for callers that no key names.
     pub name: Arc<str>,
     pub priority: Priority,
     /// How many of the tenant's requests may be in at once; zero means `tenant_concurrency`.
     pub concurrency: u32,
-}
-
-/// Classes, the highest first: a higher one goes first, and what is lower makes room for it in a full queue.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum Priority {
-    High,
-    Normal,
-    Low,
-}
-
-impl Priority {
-    pub const ALL: &[Priority] = &[Priority::High, Priority::Normal, Priority::Low];
-    const COUNT: usize = Self::ALL.len();
 }
 
 /// Why a request was not let in.
@@ -128,6 +115,17 @@ struct State {
     stay: f64,
     admitted: u64,
     refused: [u64; Reason::ALL.len()],
+}
+
+impl From<document::AdmissionSettings> for AdmissionSettings {
+    fn from(document: document::AdmissionSettings) -> AdmissionSettings {
+        AdmissionSettings {
+            concurrency: document.concurrency,
+            tenant_concurrency: document.tenant_concurrency,
+            queue: document.queue,
+            queue_wait: Duration::from_millis(document.queue_ms),
+        }
+    }
 }
 
 type Verdict = Result<Pass, Refused>;

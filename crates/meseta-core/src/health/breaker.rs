@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::Settings;
-use super::provider::Cause;
+use meseta_wire::failure::Cause;
 
 /// What a resting target or key gets of its usual share when it comes back.
 const SMALLEST_SHARE: f32 = 0.1;

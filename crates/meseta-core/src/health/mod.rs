@@ -8,10 +8,9 @@ pub(crate) mod backoff;
 mod breaker;
 pub(crate) mod budget;
 mod latency;
-mod provider;
 mod queue;
 mod quota;
-mod random;
+pub(crate) mod random;
 pub(crate) mod select;
 mod status;
 mod target;
@@ -23,9 +22,8 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-pub(crate) use provider::{Cause, ProviderLimits, Window};
-pub(crate) use queue::{Place, Refused, wait};
-pub(crate) use status::{KeyStatus, ProbeStatus, State, TargetStatus};
+pub(crate) use queue::{Place, wait};
+pub(crate) use status::{KeyStatus, TargetStatus};
 pub(crate) use target::{Call, TargetHealth};
 pub(crate) use ticket::{Ticket, Verdict};
 

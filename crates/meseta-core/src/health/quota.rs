@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::provider::{ProviderLimits, Window};
+use meseta_wire::limits::{ProviderLimits, Window};
 
 /// No header may take a key away for longer.
 const LONGEST: Duration = Duration::from_secs(3600);

@@ -2,25 +2,13 @@
 
 use std::time::Instant;
 
-use serde::Deserialize;
+use crate::document::Select;
 
 use super::Standing;
 use super::random::{fraction, mix};
 
 /// What a recovering member gets of its weight, so that it is found again.
 const TRIAL_SHARE: f64 = 0.1;
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum Select {
-    Weighted,
-    RoundRobin,
-    LeastLatency,
-    LeastBusy,
-    Cheapest,
-    Priority,
-    SessionHash,
-}
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Candidate {

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::breaker::{Breaker, Mode};
-use super::provider::Cause;
+use meseta_wire::failure::Cause;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum State {

@@ -5,13 +5,13 @@ use std::time::{Duration, Instant};
 
 use super::breaker::{Breaker, Gate};
 use super::latency::{PeakAverage, Quantiles};
-use super::provider::Cause;
 use super::queue::{Granted, Queue};
 use super::quota::Quota;
 use super::random::{Random, mix};
 use super::status::{KeyStatus, ProbeStatus, State, TargetStatus};
 use super::ticket::{KeyStub, Stub, Ticket};
 use super::{Settings, Standing};
+use meseta_wire::failure::Cause;
 
 /// How often a call goes by a key that has rested, while others are well.
 const KEY_TRIAL: f64 = 0.1;

@@ -1,3 +1,7 @@
+use meseta_wire::failure::Cause;
+use meseta_wire::limits::{ProviderLimits, Window};
+
+use super::status::{ProbeStatus, State};
 use super::*;
 
 const S: fn(u64) -> Duration = Duration::from_secs;

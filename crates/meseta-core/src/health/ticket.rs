@@ -6,10 +6,11 @@ use std::time::{Duration, Instant};
 
 use super::Settings;
 use super::breaker::Pass;
-use super::provider::{Cause, ProviderLimits};
 use super::queue::Granted;
 use super::quota::Mark;
 use super::target::TargetHealth;
+use meseta_wire::failure::Cause;
+use meseta_wire::limits::ProviderLimits;
 
 /// How a call ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

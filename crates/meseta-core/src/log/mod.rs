@@ -3,6 +3,7 @@
 //! A worker only ever puts a row into a bounded queue; one thread writes. Nobody else writes these tables, and Python
 //! reads them through [`Reader`], so that one copy of SQLite has the file open in this process.
 
+mod attempt;
 mod reader;
 mod row;
 mod schema;
@@ -10,9 +11,10 @@ mod store;
 mod tidy;
 mod writer;
 
+pub(crate) use attempt::{Attempt, Reason};
 pub use reader::{Reader, Value};
 pub use row::RequestId;
-pub(crate) use row::{Attempt, Ids, RequestRow, Row};
+pub(crate) use row::{Ids, RequestRow, Row};
 pub use writer::LogStats;
 pub(crate) use writer::{LogSender, Writer};
 

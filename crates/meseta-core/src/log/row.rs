@@ -6,9 +6,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use http::Method;
 use meseta_wire::dialect::Dialect;
-use meseta_wire::usage::Usage;
 
 use crate::error::Code;
+use crate::log::Attempt;
 use crate::snapshot::Target;
 use crate::stages::Stage;
 
@@ -82,7 +82,7 @@ pub(crate) struct RequestRow {
     pub method: Method,
     pub path: String,
     pub model_requested: Option<String>,
-    pub model: Option<String>,
+    pub model: Option<Arc<str>>,
     pub target: Option<Arc<Target>>,
     pub stream: bool,
     pub status: u16,
@@ -91,65 +91,27 @@ pub(crate) struct RequestRow {
     pub request_bytes: u64,
     pub response_bytes: u64,
     pub chunks: u64,
-    pub usage: Option<Usage>,
     pub translated: Option<Dialect>,
     pub dropped: Option<String>,
     pub session: Option<String>,
     pub run: Option<String>,
     pub tags: Option<String>,
     pub trace: Option<String>,
+    pub tenant: Option<Arc<str>>,
+    /// The pool, if the client named one.
+    pub pool: Option<Arc<str>>,
+    /// Microseconds before the plane let the request in.
+    pub waited_us: u32,
+    /// How often a broken stream was taken up by another target.
+    pub resumed: u32,
     pub stages: Vec<(Stage, u32)>,
     pub snapshot: Arc<str>,
-}
-
-/// One call to one target.
-pub(crate) struct Attempt {
-    pub target: Arc<Target>,
-    pub model: String,
-    /// All offsets are microseconds since the request began.
-    pub started: u32,
-    /// `None` for a connection that was there already.
-    pub connected: Option<u32>,
-    pub first_byte: Option<u32>,
-    pub ended: Option<u32>,
-    pub status: Option<u16>,
-    pub code: Option<Code>,
-    pub request_bytes: u64,
-    pub response_bytes: u64,
 }
 
 impl RequestRow {
     /// Microseconds since 1970 at which the request began.
     pub fn started_us(&self) -> i64 {
         self.ended_us - i64::from(self.duration_us)
-    }
-}
-
-impl Attempt {
-    pub fn begin(target: Arc<Target>, model: &str, started: u32) -> Attempt {
-        Attempt {
-            target,
-            model: model.to_owned(),
-            started,
-            connected: None,
-            first_byte: None,
-            ended: None,
-            status: None,
-            code: None,
-            request_bytes: 0,
-            response_bytes: 0,
-        }
-    }
-
-    /// Whether the provider may have worked for us, so that an answer without usage is a gap in the accounts.
-    pub fn may_have_cost(&self) -> bool {
-        let unsent = matches!(
-            self.code,
-            Some(Code::UpstreamConnectFailed | Code::UpstreamConnectTimeout | Code::UpstreamTlsFailed)
-        );
-        // What failed before it was written down for the target was never sent either.
-        let unwritten = self.request_bytes == 0 && self.status.is_none();
-        !unsent && !unwritten && self.status.is_none_or(|status| status < 400)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use rusqlite::Connection;
 
-const VERSION: i64 = 2;
+const VERSION: i64 = 3;
 
 const TABLES: &str = "
 CREATE TABLE requests (
@@ -38,7 +38,13 @@ CREATE TABLE requests (
     snapshot        TEXT NOT NULL,
     cache_write_tokens INTEGER,
     translated      TEXT,
-    dropped         TEXT
+    dropped         TEXT,
+    tenant          TEXT,
+    pool            TEXT,
+    waited_us       INTEGER NOT NULL DEFAULT 0,
+    resumed         INTEGER NOT NULL DEFAULT 0,
+    cost_usd        REAL,
+    cost_source     TEXT
 );
 CREATE INDEX requests_session ON requests (session) WHERE session IS NOT NULL;
 CREATE TABLE attempts (
@@ -55,6 +61,17 @@ CREATE TABLE attempts (
     code            TEXT,
     request_bytes   INTEGER NOT NULL,
     response_bytes  INTEGER NOT NULL,
+    key             INTEGER NOT NULL DEFAULT 1,
+    reason          TEXT NOT NULL DEFAULT 'first',
+    cause           TEXT,
+    pieces          INTEGER NOT NULL DEFAULT 0,
+    input_tokens    INTEGER,
+    cached_tokens   INTEGER,
+    cache_write_tokens INTEGER,
+    output_tokens   INTEGER,
+    reasoning_tokens INTEGER,
+    usage_source    TEXT,
+    cost_usd        REAL,
     PRIMARY KEY (request_id, number)
 ) WITHOUT ROWID;
 CREATE TABLE rollups (
@@ -73,6 +90,8 @@ CREATE TABLE rollups (
     request_bytes    INTEGER NOT NULL,
     response_bytes   INTEGER NOT NULL,
     cache_write_tokens INTEGER NOT NULL DEFAULT 0,
+    cost_usd         REAL NOT NULL DEFAULT 0,
+    unpriced         INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (hour, listener, provider, model)
 ) WITHOUT ROWID;
 ";
@@ -85,27 +104,52 @@ ALTER TABLE requests ADD COLUMN dropped TEXT;
 ALTER TABLE rollups ADD COLUMN cache_write_tokens INTEGER NOT NULL DEFAULT 0;
 ";
 
+/// What a file of version 2 lacks.
+const FROM_2: &str = "
+ALTER TABLE requests ADD COLUMN tenant TEXT;
+ALTER TABLE requests ADD COLUMN pool TEXT;
+ALTER TABLE requests ADD COLUMN waited_us INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE requests ADD COLUMN resumed INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE requests ADD COLUMN cost_usd REAL;
+ALTER TABLE requests ADD COLUMN cost_source TEXT;
+ALTER TABLE attempts ADD COLUMN key INTEGER NOT NULL DEFAULT 1;
+ALTER TABLE attempts ADD COLUMN reason TEXT NOT NULL DEFAULT 'first';
+ALTER TABLE attempts ADD COLUMN cause TEXT;
+ALTER TABLE attempts ADD COLUMN pieces INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE attempts ADD COLUMN input_tokens INTEGER;
+ALTER TABLE attempts ADD COLUMN cached_tokens INTEGER;
+ALTER TABLE attempts ADD COLUMN cache_write_tokens INTEGER;
+ALTER TABLE attempts ADD COLUMN output_tokens INTEGER;
+ALTER TABLE attempts ADD COLUMN reasoning_tokens INTEGER;
+ALTER TABLE attempts ADD COLUMN usage_source TEXT;
+ALTER TABLE attempts ADD COLUMN cost_usd REAL;
+ALTER TABLE rollups ADD COLUMN cost_usd REAL NOT NULL DEFAULT 0;
+ALTER TABLE rollups ADD COLUMN unpriced INTEGER NOT NULL DEFAULT 0;
+";
+
 pub(super) const INSERT_REQUEST: &str = "
 INSERT OR IGNORE INTO requests (id, started_us, listener, method, path, model_requested, model, provider, target, stream, status,
     code, blame, attempts, duration_us, first_byte_us, request_bytes, response_bytes, chunks, input_tokens,
     cached_tokens, output_tokens, reasoning_tokens, usage_source, session, run, tags, trace_id, stages, snapshot,
-    cache_write_tokens, translated, dropped)
+    cache_write_tokens, translated, dropped, tenant, pool, waited_us, resumed, cost_usd, cost_source)
 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24,
-    ?25, ?26, ?27, ?28, ?29, ?30, ?31, ?32, ?33)";
+    ?25, ?26, ?27, ?28, ?29, ?30, ?31, ?32, ?33, ?34, ?35, ?36, ?37, ?38, ?39)";
 
 pub(super) const INSERT_ATTEMPT: &str = "
 INSERT INTO attempts (request_id, number, target, provider, model, started_us, connect_us, first_byte_us, duration_us,
-    status, code, request_bytes, response_bytes)
-VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)";
+    status, code, request_bytes, response_bytes, key, reason, cause, pieces, input_tokens, cached_tokens,
+    cache_write_tokens, output_tokens, reasoning_tokens, usage_source, cost_usd)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24)";
 
 pub(super) const UPSERT_ROLLUP: &str = "
-INSERT INTO rollups VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)
+INSERT INTO rollups VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)
 ON CONFLICT DO UPDATE SET requests = requests + excluded.requests, errors = errors + excluded.errors,
     usage_missing = usage_missing + excluded.usage_missing,
     input_tokens = input_tokens + excluded.input_tokens, cached_tokens = cached_tokens + excluded.cached_tokens,
     output_tokens = output_tokens + excluded.output_tokens,
     reasoning_tokens = reasoning_tokens + excluded.reasoning_tokens,
     cache_write_tokens = cache_write_tokens + excluded.cache_write_tokens,
+    cost_usd = cost_usd + excluded.cost_usd, unpriced = unpriced + excluded.unpriced,
     duration_us = duration_us + excluded.duration_us, request_bytes = request_bytes + excluded.request_bytes,
     response_bytes = response_bytes + excluded.response_bytes";
 
@@ -119,20 +163,21 @@ pub(super) fn open(path: &str) -> Result<Connection, rusqlite::Error> {
     connection.pragma_update(None, "synchronous", "NORMAL")?;
     connection.pragma_update(None, "cache_size", -2048)?;
     let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    match version {
-        0 => {
-            connection.execute_batch(&format!("BEGIN; {TABLES} PRAGMA user_version = {VERSION}; COMMIT;"))?;
-        }
-        1 => {
-            connection.execute_batch(&format!("BEGIN; {FROM_1} PRAGMA user_version = {VERSION}; COMMIT;"))?;
-        }
-        VERSION => {}
+    let missing: &[&str] = match version {
+        0 => &[TABLES],
+        1 => &[FROM_1, FROM_2],
+        2 => &[FROM_2],
+        VERSION => &[],
         newer => {
             return Err(rusqlite::Error::SqliteFailure(
                 rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_MISMATCH),
                 Some(format!("its tables are of version {newer}, this Meseta writes version {VERSION}")),
             ));
         }
+    };
+    if !missing.is_empty() {
+        let changes = missing.concat();
+        connection.execute_batch(&format!("BEGIN; {changes} PRAGMA user_version = {VERSION}; COMMIT;"))?;
     }
     Ok(connection)
 }

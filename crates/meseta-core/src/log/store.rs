@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 
 use meseta_wire::dialect::Dialect;
+use meseta_wire::failure::Cause;
+use meseta_wire::usage::Usage;
 use rusqlite::{CachedStatement, Connection, params};
 
 use crate::Code;
@@ -18,8 +20,8 @@ pub(super) fn store(connection: &mut Connection, rows: &[Box<Row>]) -> Result<u6
         let mut insert_request = transaction.prepare_cached(schema::INSERT_REQUEST)?;
         let mut insert_attempt = transaction.prepare_cached(schema::INSERT_ATTEMPT)?;
         for row in rows {
-            let cost = row.attempts.last().is_some_and(Attempt::may_have_cost);
-            if insert(&mut insert_request, &row.request, row.attempts.len(), cost)? == 0 {
+            let account = Account::of(&row.attempts);
+            if insert(&mut insert_request, &row.request, row.attempts.len(), &account)? == 0 {
                 continue;
             }
             for (number, attempt) in (1_u32..).zip(&row.attempts) {
@@ -28,7 +30,7 @@ pub(super) fn store(connection: &mut Connection, rows: &[Box<Row>]) -> Result<u6
                     number,
                     &*attempt.target.name,
                     &*attempt.target.provider,
-                    attempt.model,
+                    &*attempt.model,
                     attempt.started,
                     attempt.connected.map(|at| at.saturating_sub(attempt.started)),
                     attempt.first_byte.map(|at| at.saturating_sub(attempt.started)),
@@ -37,9 +39,20 @@ pub(super) fn store(connection: &mut Connection, rows: &[Box<Row>]) -> Result<u6
                     attempt.code.map(Code::as_str),
                     integer(attempt.request_bytes),
                     integer(attempt.response_bytes),
+                    integer(attempt.key as u64 + 1),
+                    attempt.reason.as_str(),
+                    attempt.cause.map(Cause::as_str),
+                    integer(attempt.pieces),
+                    attempt.usage.map(|usage| integer(usage.input)),
+                    attempt.usage.map(|usage| integer(usage.cached)),
+                    attempt.usage.map(|usage| integer(usage.cache_write)),
+                    attempt.usage.map(|usage| integer(usage.output)),
+                    attempt.usage.map(|usage| integer(usage.reasoning)),
+                    attempt.usage.map(|_| if attempt.estimated { "estimated" } else { "exact" }),
+                    attempt.cost.map(dollars),
                 ])?;
             }
-            rollups.entry(Key::of(&row.request)).or_default().add(&row.request, cost);
+            rollups.entry(Key::of(&row.request)).or_default().add(&row.request, &account);
             stored += 1;
         }
         let mut upsert = transaction.prepare_cached(schema::UPSERT_ROLLUP)?;
@@ -55,10 +68,10 @@ fn insert(
     statement: &mut CachedStatement<'_>,
     request: &RequestRow,
     attempts: usize,
-    cost: bool,
+    account: &Account,
 ) -> Result<usize, rusqlite::Error> {
     let target = request.target.as_deref();
-    let usage = request.usage;
+    let usage = account.usage;
     statement.execute(params![
         request.id.0,
         request.started_us(),
@@ -66,7 +79,7 @@ fn insert(
         request.method.as_str(),
         request.path,
         request.model_requested,
-        request.model,
+        request.model.as_deref(),
         target.map(|target| &*target.provider),
         target.map(|target| &*target.name),
         request.stream,
@@ -83,7 +96,7 @@ fn insert(
         usage.map(|usage| integer(usage.cached)),
         usage.map(|usage| integer(usage.output)),
         usage.map(|usage| integer(usage.reasoning)),
-        cost.then_some(if usage.is_some() { "exact" } else { "missing" }),
+        account.usage_source(),
         request.session,
         request.run,
         request.tags,
@@ -93,7 +106,59 @@ fn insert(
         usage.map(|usage| integer(usage.cache_write)),
         request.translated.map(Dialect::as_str),
         request.dropped,
+        request.tenant.as_deref(),
+        request.pool.as_deref(),
+        request.waited_us,
+        request.resumed,
+        account.cost.map(dollars),
+        account.cost_source(),
     ])
+}
+
+/// What all calls of a request used and cost: each of them once.
+#[derive(Default)]
+struct Account {
+    usage: Option<Usage>,
+    cost: Option<f64>,
+    /// A part of it was reckoned, not reported.
+    estimated: bool,
+    /// A call that used something has no price.
+    unpriced: bool,
+}
+
+impl Account {
+    fn of(attempts: &[Attempt]) -> Account {
+        let mut account = Account::default();
+        for attempt in attempts {
+            let Some(usage) = attempt.usage else { continue };
+            let sum = account.usage.get_or_insert_default();
+            sum.input = sum.input.saturating_add(usage.input);
+            sum.cached = sum.cached.saturating_add(usage.cached);
+            sum.cache_write = sum.cache_write.saturating_add(usage.cache_write);
+            sum.output = sum.output.saturating_add(usage.output);
+            sum.reasoning = sum.reasoning.saturating_add(usage.reasoning);
+            account.estimated |= attempt.estimated;
+            match attempt.cost {
+                Some(cost) => *account.cost.get_or_insert(0.0) += cost,
+                None => account.unpriced = true,
+            }
+        }
+        account
+    }
+
+    fn usage_source(&self) -> Option<&'static str> {
+        self.usage.map(|_| if self.estimated { "estimated" } else { "exact" })
+    }
+
+    /// Never silently zero: what has no price says so.
+    fn cost_source(&self) -> Option<&'static str> {
+        if self.unpriced { Some("unpriced") } else { self.usage_source() }
+    }
+}
+
+/// The log's unit. What a call costs is reckoned in millionths.
+fn dollars(millionths: f64) -> f64 {
+    millionths / 1e6
 }
 
 /// What a rollup sums over.
@@ -134,14 +199,18 @@ struct Sums {
     duration_us: u64,
     request_bytes: u64,
     response_bytes: u64,
+    cost: f64,
+    unpriced: u64,
 }
 
 impl Sums {
-    fn add(&mut self, request: &RequestRow, cost: bool) {
-        let usage = request.usage.unwrap_or_default();
+    fn add(&mut self, request: &RequestRow, account: &Account) {
+        let usage = account.usage.unwrap_or_default();
         self.requests += 1;
         self.errors += u64::from(request.code.is_some() || request.status >= 400);
-        self.usage_missing += u64::from(cost && request.usage.is_none());
+        self.usage_missing += u64::from(account.estimated);
+        self.cost += account.cost.unwrap_or_default();
+        self.unpriced += u64::from(account.unpriced);
         self.input += usage.input;
         self.cached += usage.cached;
         self.output += usage.output;
@@ -169,6 +238,8 @@ impl Sums {
             integer(self.request_bytes),
             integer(self.response_bytes),
             integer(self.cache_write),
+            dollars(self.cost),
+            integer(self.unpriced),
         ])
     }
 }

@@ -1,65 +1,39 @@
-//! From the model name that the client wrote to an ordered plan of targets.
+//! From the model name that the client wrote to a plan of targets.
 
 use std::sync::Arc;
 
-use crate::error::{Code, Error, Retry};
-use crate::snapshot::{Snapshot, Target};
+use crate::error::{Code, Error};
+use crate::plan::Plan;
+use crate::snapshot::{Named, Snapshot};
 use crate::stages::Stage;
 use crate::stages::read::Ask;
 use crate::trip::Trip;
 
-/// The targets that may answer, best first, and how far down the list we are.
-pub(crate) struct Plan {
-    choices: Vec<Choice>,
-    next: usize,
-}
-
-/// A target and the model id that it is sent.
-#[derive(Clone)]
-pub(crate) struct Choice {
-    pub target: Arc<Target>,
-    pub model: Arc<str>,
-}
-
-impl Plan {
-    /// The next target that is not spent.
-    pub fn next(&mut self) -> Option<Choice> {
-        let choice = self.choices.get(self.next).cloned();
-        self.next += 1;
-        choice
-    }
-
-    /// Hands the error on when nobody else may be asked.
-    pub fn spend(&self, error: Error) -> Result<(), Error> {
-        let elsewhere = error.code.retry() == Retry::Elsewhere && self.next < self.choices.len();
-        if elsewhere { Ok(()) } else { Err(error) }
-    }
-}
-
-pub(crate) fn choose(trip: &mut Trip, ask: &Ask<'_>) -> Result<Plan, Error> {
+pub(crate) fn choose(trip: &mut Trip, ask: &Ask) -> Result<Plan, Error> {
     trip.enter(Stage::Choose);
     let asked = ask.envelope.model.as_deref().unwrap_or_default();
     // Plano's own clients send "none" where they want the default.
-    let choice = if matches!(asked, "" | "none") {
-        trip.snapshot
-            .default
-            .as_ref()
-            .and_then(|target| Some(Choice { target: target.clone(), model: target.model.clone()? }))
-    } else {
-        trip.snapshot
-            .find(asked)
-            .map(|(target, model)| Choice { target: target.clone(), model: model.into() })
-    };
-    match choice {
-        Some(choice) => Ok(Plan { choices: vec![choice], next: 0 }),
-        None if matches!(asked, "" | "none") => Err(Error::new(
+    let unnamed = matches!(asked, "" | "none");
+    let snapshot = trip.snapshot.clone();
+    let name = if unnamed { snapshot.default.as_deref() } else { Some(asked) };
+    let Some(name) = name else {
+        return Err(Error::new(
             Code::ModelMissing,
             "The request names no model and none of the configuration's models is the default one. \
              GET /v1/models lists what there is.",
         )
-        .with_param("model")),
-        None => Err(not_found(&trip.snapshot, asked)),
+        .with_param("model"));
+    };
+    let Some(named) = snapshot.find(name) else { return Err(not_found(&snapshot, asked)) };
+    let name: Arc<str> = match &named {
+        Named::Pool(pool) => pool.policy.name.clone(),
+        Named::Model(_) => name.into(),
+    };
+    if let Named::Pool(pool) = &named {
+        trip.ask.pool = Some(pool.policy.name.clone());
     }
+    trip.worker.shared.retry_budget.load().deposit(std::time::Instant::now());
+    Ok(Plan::new(snapshot, name, named))
 }
 
 pub(crate) fn not_found(snapshot: &Snapshot, asked: &str) -> Error {

@@ -2,11 +2,12 @@
 
 use http::header::{AUTHORIZATION, ORIGIN};
 use http::{HeaderMap, HeaderName, HeaderValue};
-use subtle::ConstantTimeEq;
+use subtle::{ConditionallySelectable, ConstantTimeEq};
 
+use crate::admission::Tenant;
 use crate::conversations::Caller as Scope;
 use crate::error::{Code, Error};
-use crate::snapshot::{Digest, Listener, ListenerAuth};
+use crate::snapshot::{Listener, ListenerAuth, ListenerKey};
 use crate::stages::Stage;
 use crate::trip::Trip;
 
@@ -24,24 +25,40 @@ pub(crate) struct Caller {
     pub scope: Scope,
     /// The request's `authorization` or `x-api-key` is a key of this listener, so it must never reach a provider.
     pub credential_is_ours: bool,
+    pub tenant: Tenant,
+}
+
+impl Caller {
+    /// For what the plane asks of its own accord.
+    pub fn nobody() -> Caller {
+        Caller { scope: Scope::Listener("".into()), credential_is_ours: true, tenant: Tenant::default() }
+    }
 }
 
 pub(crate) fn identify(trip: &mut Trip, listener: &Listener, headers: &HeaderMap) -> Result<Caller, Error> {
     trip.enter(Stage::Identify);
+    let mut tenant = Tenant::default();
     let (scope, credential_is_ours) = match &listener.auth {
         ListenerAuth::None {} => {
             refuse_web_pages(headers)?;
             (Scope::Listener(listener.name.as_str().into()), false)
         }
-        ListenerAuth::Keys { sha256 } => {
-            (Scope::Key(check_key(headers, sha256)?), holds_our_key(headers, sha256))
+        ListenerAuth::Keys { keys } => {
+            let key = check_key(headers, keys)?;
+            tenant = Tenant {
+                name: key.tenant.as_str().into(),
+                priority: key.priority,
+                concurrency: key.concurrency,
+            };
+            trip.ask.tenant = Some(tenant.name.clone());
+            (Scope::Key(key.sha256.0), holds_our_key(headers, keys))
         }
     };
     trip.ask.session = label(headers, "x-meseta-session")?;
     trip.ask.run = label(headers, "x-meseta-run")?;
     trip.ask.tags = label(headers, "x-meseta-tags")?;
     trip.ask.trace = headers.get("traceparent").and_then(|value| value.to_str().ok()).and_then(trace_id);
-    Ok(Caller { scope, credential_is_ours })
+    Ok(Caller { scope, credential_is_ours, tenant })
 }
 
 /// A browser sends Origin with every cross-site POST; a program does not. Without this a page on the web could use
@@ -57,36 +74,37 @@ fn refuse_web_pages(headers: &HeaderMap) -> Result<(), Error> {
     Ok(())
 }
 
-/// The digest of the request's key, which is one of the accepted ones.
-fn check_key(headers: &HeaderMap, accepted: &[Digest]) -> Result<[u8; 32], Error> {
+/// The request's key, which is one of the accepted ones.
+fn check_key<'a>(headers: &HeaderMap, accepted: &'a [ListenerKey]) -> Result<&'a ListenerKey, Error> {
     let Some(key) = presented(headers) else {
         return Err(Error::new(
             Code::AuthMissing,
             "This listener asks for a key. Send it as `Authorization: Bearer KEY`.",
         ));
     };
-    digest_of(key, accepted).ok_or_else(|| {
+    find(key, accepted).ok_or_else(|| {
         Error::new(Code::AuthInvalid, "The key of this request is not one of this listener's keys.")
     })
 }
 
-fn digest_of(key: &[u8], accepted: &[Digest]) -> Option<[u8; 32]> {
+fn find<'a>(key: &[u8], accepted: &'a [ListenerKey]) -> Option<&'a ListenerKey> {
     let digest = ring::digest::digest(&ring::digest::SHA256, key);
     // Every accepted key is compared, whatever the earlier ones gave: time tells nothing about which one matched.
-    let known = accepted.iter().fold(subtle::Choice::from(0), |known, accepted| {
-        known | accepted.0.as_slice().ct_eq(digest.as_ref())
+    let number = accepted.iter().zip(1_u64..).fold(0_u64, |found, (accepted, number)| {
+        u64::conditional_select(&found, &number, accepted.sha256.0.as_slice().ct_eq(digest.as_ref()))
     });
-    <[u8; 32]>::try_from(digest.as_ref()).ok().filter(|_| bool::from(known))
+    let at = usize::try_from(number).ok()?.checked_sub(1)?;
+    accepted.get(at)
 }
 
 /// Whether what a provider would be handed holds a key of ours: some clients send theirs in every header they know.
-fn holds_our_key(headers: &HeaderMap, accepted: &[Digest]) -> bool {
+fn holds_our_key(headers: &HeaderMap, accepted: &[ListenerKey]) -> bool {
     if !headers.contains_key(MESETA_KEY) {
         return true;
     }
     let bearers = headers.get_all(AUTHORIZATION).iter().filter_map(|value| bearer(value.as_bytes()));
     let keys = headers.get_all(API_KEY).iter().map(HeaderValue::as_bytes);
-    bearers.chain(keys).any(|key| digest_of(key, accepted).is_some())
+    bearers.chain(keys).any(|key| find(key, accepted).is_some())
 }
 
 fn presented(headers: &HeaderMap) -> Option<&[u8]> {
@@ -128,9 +146,14 @@ fn trace_id(value: &str) -> Option<String> {
 mod tests {
     use super::*;
 
-    fn digest(key: &str) -> Digest {
+    fn digest(key: &str) -> ListenerKey {
         let digest = ring::digest::digest(&ring::digest::SHA256, key.as_bytes());
-        Digest(digest.as_ref().try_into().unwrap())
+        ListenerKey {
+            sha256: crate::document::Digest(digest.as_ref().try_into().unwrap()),
+            tenant: key.to_owned(),
+            priority: crate::document::Priority::Normal,
+            concurrency: 0,
+        }
     }
 
     fn headers(name: &'static str, value: &str) -> HeaderMap {

@@ -1,6 +1,7 @@
 //! One file per verb of a request's walk. `handle.rs` calls them in this order; the log, the spans and the page
 //! docs/concepts/life-of-a-request.md use the same names, and a test compares them.
 
+pub(crate) mod admit;
 pub(crate) mod choose;
 pub(crate) mod identify;
 pub(crate) mod pick;
@@ -16,6 +17,7 @@ pub(crate) mod translate;
 pub enum Stage {
     Identify,
     Read,
+    Admit,
     Choose,
     Pick,
     Translate,
@@ -25,12 +27,13 @@ pub enum Stage {
     Record,
 }
 
-pub const STAGES: usize = 9;
+pub const STAGES: usize = 10;
 
 impl Stage {
     pub const ALL: [Stage; STAGES] = [
         Stage::Identify,
         Stage::Read,
+        Stage::Admit,
         Stage::Choose,
         Stage::Pick,
         Stage::Translate,
@@ -44,6 +47,7 @@ impl Stage {
         match self {
             Stage::Identify => "identify",
             Stage::Read => "read",
+            Stage::Admit => "admit",
             Stage::Choose => "choose",
             Stage::Pick => "pick",
             Stage::Translate => "translate",

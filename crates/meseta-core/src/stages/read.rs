@@ -18,11 +18,11 @@ use crate::stages::Stage;
 use crate::stages::identify::Caller;
 use crate::trip::Trip;
 
-/// One request, read.
-pub(crate) struct Ask<'a> {
+/// One request, read. It lives as long as somebody may still have to be asked.
+pub(crate) struct Ask {
     pub caller: Caller,
     pub call: Call,
-    pub headers: &'a HeaderMap,
+    pub headers: HeaderMap,
     pub body: Bytes,
     pub envelope: Envelope,
 }
@@ -32,14 +32,14 @@ pub(crate) struct Ask<'a> {
 const DISCARD_BYTES: u64 = 128 * 1024 * 1024;
 const DISCARD_TIME: Duration = Duration::from_secs(10);
 
-pub(crate) async fn read<'a>(
+pub(crate) async fn read(
     trip: &mut Trip,
     listener: &Listener,
     caller: Caller,
     call: Call,
-    headers: &'a HeaderMap,
+    headers: &mut HeaderMap,
     body: &mut Incoming,
-) -> Result<Ask<'a>, Error> {
+) -> Result<Ask, Error> {
     trip.enter(Stage::Read);
     let codings = decompress::codings(headers).map_err(|error| undecodable(&error, listener))?;
     let deadline = Instant::now() + Duration::from_millis(listener.timeouts.body_ms);
@@ -66,7 +66,8 @@ pub(crate) async fn read<'a>(
     })?;
     trip.ask.model.clone_from(&envelope.model);
     trip.ask.stream = envelope.stream;
-    Ok(Ask { caller, call, headers, body, envelope })
+    trip.ask.tokens = body.len() as u64 / 4;
+    Ok(Ask { caller, call, headers: std::mem::take(headers), body, envelope })
 }
 
 async fn collect(body: &mut Incoming, limit: u64) -> Result<Bytes, Error> {

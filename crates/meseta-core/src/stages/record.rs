@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use crate::log::{RequestRow, Row};
+use crate::error::Code;
+use crate::log::{Attempt, RequestRow, Row};
 use crate::stages::Stage;
 use crate::trip::Trip;
 
@@ -26,7 +27,8 @@ pub(crate) fn record(trip: &mut Trip) {
 fn row(trip: &mut Trip) -> Box<Row> {
     let duration = trip.now();
     let stages = trip.stages().collect();
-    let answered = trip.attempts.last();
+    let attempts = trip.attempts.take();
+    let answered = answering(&attempts);
     let ask = std::mem::take(&mut trip.ask);
     let request = RequestRow {
         id: trip.id,
@@ -48,16 +50,23 @@ fn row(trip: &mut Trip) -> Box<Row> {
         request_bytes: ask.bytes,
         response_bytes: trip.answer.bytes,
         chunks: trip.answer.chunks,
-        usage: trip.answer.usage,
         translated: trip.answer.translated,
         dropped: trip.answer.dropped.take(),
         session: ask.session,
         run: ask.run,
         tags: ask.tags,
         trace: ask.trace,
+        tenant: ask.tenant,
+        pool: ask.pool,
+        waited_us: ask.waited,
+        resumed: trip.answer.resumed,
         stages,
         snapshot: trip.snapshot.hash.clone(),
     };
-    let attempts = std::mem::take(&mut trip.attempts);
     Box::new(Row { request, attempts })
+}
+
+/// The call that the client's answer is from: the last one that was not merely overtaken.
+fn answering(attempts: &[Attempt]) -> Option<&Attempt> {
+    attempts.iter().rev().find(|attempt| attempt.code != Some(Code::UpstreamHedgeLost))
 }

@@ -1,5 +1,6 @@
 //! The answer on its way back, in the client's dialect: whole, or piece by piece as it comes.
 
+pub(crate) mod framing;
 mod scan;
 mod translator;
 
@@ -14,14 +15,18 @@ use http::header::{
 };
 use http::{HeaderMap, Response};
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
+use meseta_wire::usage::Usage;
 
+use crate::attempts::Track;
 use crate::error::{Code, Error};
+use crate::handle::Journey;
+use crate::health::{self, Ticket};
 use crate::respond;
 use crate::stages::Stage;
 use crate::stages::relay::scan::Scan;
 use crate::stages::relay::translator::Translator;
-use crate::stages::send::{Answer, AnswerBody, Begun, Onward, Watch};
-use crate::stages::translate::{self, Reading};
+use crate::stages::send::{Answer, AnswerBody, Begun, Notes, Onward, Watch, verdict};
+use crate::stages::translate::Reading;
 use crate::trip::Trip;
 use crate::upstream::Call;
 
@@ -43,8 +48,11 @@ impl Body {
     }
 }
 
-pub(crate) fn relay(mut trip: Trip, answer: Answer) -> Response<Body> {
+/// `journey` is there when another target may take the stream up.
+pub(crate) fn relay(mut trip: Trip, answer: Answer, journey: Option<Box<Journey>>) -> Response<Body> {
     trip.enter(Stage::Relay);
+    trip.answer.translated = answer.notes.translated;
+    trip.answer.dropped = answer.notes.dropped;
     let mut head = answer.head;
     head.version = http::Version::default();
     head.extensions.clear();
@@ -52,7 +60,10 @@ pub(crate) fn relay(mut trip: Trip, answer: Answer) -> Response<Body> {
     if let AnswerBody::Begun(_, onward) = &answer.body
         && let Reading::Conversation(translation) = &onward.reading
     {
-        translate::note(&mut trip, &translation.losses);
+        let mut notes = Notes::default();
+        notes.of(&translation.losses);
+        trip.answer.translated = notes.translated;
+        trip.answer.dropped = notes.dropped;
         head.headers.clear();
         head.headers.insert(CONTENT_TYPE, EVENTS);
         head.headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
@@ -68,9 +79,6 @@ pub(crate) fn relay(mut trip: Trip, answer: Answer) -> Response<Body> {
     let body = match answer.body {
         AnswerBody::Whole(bytes) => {
             let rejected = (!head.status.is_success()).then_some(Code::UpstreamRejected);
-            if let Some(attempt) = trip.attempt() {
-                attempt.code = rejected;
-            }
             trip.answer.bytes = bytes.len() as u64;
             trip.end(head.status.as_u16(), rejected);
             Body::whole(bytes, Some(trip))
@@ -79,7 +87,8 @@ pub(crate) fn relay(mut trip: Trip, answer: Answer) -> Response<Body> {
             if begun.events {
                 head.headers.remove(CONTENT_LENGTH);
             }
-            Body::Stream(Box::new(Stream::begin(trip, *begun, *onward, head.status.as_u16())))
+            let call = Relayed { track: answer.track, ticket: answer.ticket };
+            Body::Stream(Box::new(Stream::begin(trip, call, *begun, *onward, head.status.as_u16(), journey)))
         }
     };
     Response::from_parts(head, body)
@@ -108,15 +117,33 @@ fn clean(headers: &mut HeaderMap) {
     }
 }
 
+/// The call that a stream comes from.
+struct Relayed {
+    track: Track,
+    ticket: Option<Ticket>,
+}
+
+/// What a stream has said so far, as far as the record is concerned.
+#[derive(Default)]
+struct Heard {
+    /// Events that carried a piece of the answer.
+    pieces: u64,
+    usage: Option<Usage>,
+    dropped: Option<String>,
+}
+
 /// A stream under way.
 pub(crate) struct Stream {
     /// Taken, and so recorded, when the stream is over.
     trip: Option<Trip>,
     /// Shared with the worker, which ends calls that are overdue: while a client does not read, nobody polls this body.
     upstream: Call,
+    call: Relayed,
+    heard: Heard,
     watch: Watch,
     status: u16,
     reader: Reader,
+    journey: Option<Box<Journey>>,
     /// A translated stream has said its last word.
     told: bool,
     ready: VecDeque<Bytes>,
@@ -152,7 +179,14 @@ impl Verdict {
 }
 
 impl Stream {
-    fn begin(trip: Trip, mut begun: Begun, onward: Onward, status: u16) -> Stream {
+    fn begin(
+        trip: Trip,
+        call: Relayed,
+        mut begun: Begun,
+        onward: Onward,
+        status: u16,
+        journey: Option<Box<Journey>>,
+    ) -> Stream {
         let reader = match onward.reading {
             Reading::Same { dialect, hide_usage } => {
                 Reader::Scan(Scan::new(dialect, begun.events, hide_usage, onward.keep))
@@ -169,6 +203,9 @@ impl Stream {
             watch: Watch::start(begun.timeouts, begun.total),
             reader,
             told: false,
+            call,
+            heard: Heard::default(),
+            journey,
             upstream: trip.worker.overdue.watch(begun),
             trip: Some(trip),
             status,
@@ -183,24 +220,23 @@ impl Stream {
 
     fn take(&mut self, data: Bytes) {
         self.watch.touch();
-        let Some(trip) = &mut self.trip else { return };
-        if let Some(attempt) = trip.attempt() {
-            attempt.response_bytes += data.len() as u64;
-        }
+        self.call.track.note(|attempt| attempt.response_bytes += data.len() as u64);
         match &mut self.reader {
-            Reader::Scan(scan) if scan.on => scan.read(data, trip, &mut self.ready),
+            Reader::Scan(scan) if scan.on => scan.read(data, &mut self.heard, &mut self.ready),
             Reader::Scan(_) => push(&mut self.ready, data),
             // What a provider sends behind its last word is nobody's.
             Reader::Translator(_) if self.told => {}
-            Reader::Translator(translator) => match translator.read(&data, trip, &mut self.ready) {
-                Verdict::Open => {}
-                // The end of the body is still to be read, so that the connection can serve another call.
-                Verdict::Done => self.told = true,
-                Verdict::Failed => {
-                    self.ended = Some(Ending::Failed(Code::UpstreamFailedMidStream));
-                    self.upstream.borrow_mut().take();
+            Reader::Translator(translator) => {
+                match translator.read(&data, &mut self.heard, &mut self.ready) {
+                    Verdict::Open => {}
+                    // The end of the body is still to be read, so that the connection can serve another call.
+                    Verdict::Done => self.told = true,
+                    Verdict::Failed => {
+                        self.ended = Some(Ending::Failed(Code::UpstreamFailedMidStream));
+                        self.upstream.borrow_mut().take();
+                    }
                 }
-            },
+            }
         }
     }
 
@@ -213,9 +249,9 @@ impl Stream {
             return;
         }
         let Some(trip) = &self.trip else { return };
-        if let Some(attempt) = trip.attempts.last() {
+        self.call.track.note(|attempt| {
             error.message = format!("{}: {}", attempt.target.name, error.message).into();
-        }
+        });
         match &mut self.reader {
             Reader::Scan(scan) if scan.on => {
                 scan.clear();
@@ -230,14 +266,13 @@ impl Stream {
 
     fn complete(&mut self) {
         let Some(begun) = self.upstream.borrow_mut().take() else { return };
-        let Some(trip) = &mut self.trip else { return };
         let verdict = match &mut self.reader {
             Reader::Scan(scan) => {
-                scan.finish(trip, &mut self.ready);
+                scan.finish(&mut self.heard, &mut self.ready);
                 if scan.on && !begun.delimited { scan.verdict } else { scan.verdict.or_done() }
             }
             Reader::Translator(_) if self.told => Verdict::Done,
-            Reader::Translator(translator) => translator.finish(trip, &mut self.ready),
+            Reader::Translator(translator) => translator.finish(&mut self.heard, &mut self.ready),
         };
         match verdict {
             Verdict::Open => {
@@ -252,15 +287,20 @@ impl Stream {
 
     /// Whether the body ends well for HTTP, and the record of it.
     fn close(&mut self) -> Result<(), Broken> {
-        let Some(mut trip) = self.trip.take() else { return Ok(()) };
-        let now = trip.now();
+        if self.trip.is_none() {
+            return Ok(());
+        }
         let code = match self.ended {
             Some(Ending::Failed(code)) => Some(code),
             _ => None,
         };
-        if let Some(attempt) = trip.attempt() {
-            attempt.ended = Some(now);
-            attempt.code = code;
+        self.hang_up(code);
+        let Some(mut trip) = self.trip.take() else { return Ok(()) };
+        if let Some(lost) = self.heard.dropped.take() {
+            let dropped = trip.answer.dropped.get_or_insert_default();
+            let gap = if dropped.is_empty() { "" } else { ", " };
+            dropped.push_str(gap);
+            dropped.push_str(&lost);
         }
         trip.end(self.status, code);
         let told = match &self.reader {
@@ -268,6 +308,39 @@ impl Stream {
             Reader::Translator(_) => true,
         };
         if code.is_some() && !told { Err(Broken) } else { Ok(()) }
+    }
+}
+
+impl Stream {
+    /// Settles the call that the stream comes from.
+    fn hang_up(&mut self, code: Option<Code>) {
+        let Heard { pieces, usage, .. } = &mut self.heard;
+        let (pieces, usage) = (std::mem::take(pieces), usage.take());
+        let now = self.call.track.now();
+        if let Some(trip) = &mut self.trip {
+            trip.answer.chunks += pieces;
+        }
+        let error = code.map(|code| Error::new(code, ""));
+        self.call.track.note(|attempt| {
+            attempt.ended = Some(now);
+            attempt.code = code;
+            attempt.cause = error.as_ref().and_then(Error::failover);
+            attempt.pieces = pieces;
+            attempt.usage = usage;
+        });
+        if let Some(ticket) = self.call.ticket.take() {
+            let now = std::time::Instant::now();
+            ticket.finish(error.map_or(health::Verdict::Success, |error| verdict(&error, now)), now);
+        }
+    }
+}
+
+/// A client that leaves drops the stream: what it has had is paid for.
+impl Drop for Stream {
+    fn drop(&mut self) {
+        if self.trip.is_some() {
+            self.hang_up(Some(Code::ClientDisconnected));
+        }
     }
 }
 

@@ -1,27 +1,68 @@
-//! One attempt at one target: connect, send, and wait for the first piece of the answer. Nothing has gone to the client
-//! yet, so every failure in here can still become a status, or another target's turn.
+//! One call to one target: connect, send, and wait until the answer has begun. Nothing of it has gone to the client yet, so
+//! every failure in here can still become a status, or another target's turn.
 
 mod answer;
+mod clock;
+mod failed;
+mod hedge;
+mod opening;
+mod source;
 
-use std::future::{Future, poll_fn};
+use std::future::poll_fn;
+use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, LOCATION};
 use http::{HeaderMap, Response, response};
 use meseta_wire::dialect::Dialect;
+use meseta_wire::feature::Losses;
+use meseta_wire::limits;
+use meseta_wire::usage::Usage;
 use tokio::time::{Instant, timeout_at};
 
+use crate::attempts::Track;
 use crate::continuation::Keep;
-use crate::decompress::{self, Decoder, Undecodable};
 use crate::error::{Code, Error};
+use crate::handle::Journey;
+use crate::health::{Ticket, Verdict};
+use crate::log::RequestId;
+use crate::plan::Choice;
+use crate::serve::Worker;
 use crate::snapshot::{Target, Timeouts};
-use crate::stages::Stage;
-use crate::stages::choose::Choice;
+use crate::stages::pick::Picked;
+use crate::stages::send::clock::{late, silent};
+use crate::stages::send::opening::{Opened, Opening};
 use crate::stages::translate::{Reading, Wire};
 use crate::trip::Trip;
 use crate::upstream::{Lease, announced};
+
+pub(crate) use clock::{Watch, late_for_client};
+pub(crate) use failed::{Failed, Lost, verdict};
+pub(crate) use hedge::hedge;
+pub(crate) use source::Source;
+
+/// All that a call needs. It owns it, so that two of them can run side by side.
+pub(crate) struct Sending {
+    pub choice: Choice,
+    pub track: Track,
+    worker: Rc<Worker>,
+    /// `None` for calls that no limit counts.
+    ticket: Option<Ticket>,
+    wire: Box<Wire>,
+    timeouts: Timeouts,
+    client: Client,
+    /// Keep the beginning of a stream back until it holds a piece of the answer: what has not been told can still be
+    /// told by somebody else.
+    hold: bool,
+}
+
+/// Whom the answer is for.
+#[derive(Clone, Copy)]
+pub(crate) struct Client {
+    pub dialect: Dialect,
+    pub id: RequestId,
+}
 
 /// A target's answer, begun or complete.
 pub(crate) struct Answer {
@@ -29,6 +70,27 @@ pub(crate) struct Answer {
     pub body: AnswerBody,
     pub target: Arc<Target>,
     pub model: Arc<str>,
+    pub track: Track,
+    pub ticket: Option<Ticket>,
+    pub notes: Notes,
+}
+
+/// What the record says of an answer that was read whole.
+#[derive(Default)]
+pub(crate) struct Notes {
+    pub usage: Option<Usage>,
+    /// The target's dialect, where it is not the client's.
+    pub translated: Option<Dialect>,
+    /// What a translation left out or changed.
+    pub dropped: Option<String>,
+}
+
+impl Notes {
+    /// Tells the client and the record what a translation left out.
+    pub fn of(&mut self, losses: &Losses) {
+        self.translated = Some(losses.target());
+        self.dropped = (!losses.is_empty()).then(|| losses.noted().join(", "));
+    }
 }
 
 pub(crate) enum AnswerBody {
@@ -55,98 +117,75 @@ pub(crate) struct Onward {
     pub keep: Option<Box<Keep>>,
 }
 
-/// The body of an answer as it comes, unpacked.
-pub(crate) struct Source {
-    lease: Lease,
-    unpacking: Option<Box<Unpacking>>,
-}
-
-struct Unpacking {
-    decoder: Decoder,
-    out: BytesMut,
-}
-
-/// What one packet may unpack to.
-const UNPACKED_BYTES: u64 = 64 * 1024 * 1024;
-
-impl Source {
-    fn new(lease: Lease, head: &response::Parts) -> Result<Source, Error> {
-        let codings = decompress::codings(&head.headers).map_err(|error| packed_wrongly(&error))?;
-        let unpacking = (!codings.is_empty())
-            .then(|| Box::new(Unpacking { decoder: Decoder::new(&codings), out: BytesMut::new() }));
-        Ok(Source { lease, unpacking })
-    }
-
-    /// The next piece of the body, perhaps empty; `None` at its end.
-    pub fn poll_data(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, Error>>> {
-        let data = ready!(self.lease.poll_data(context));
-        let Some(unpacking) = &mut self.unpacking else { return Poll::Ready(data) };
-        Poll::Ready(match data {
-            Some(Ok(data)) => Some(
-                unpacking
-                    .decoder
-                    .push(&data, &mut unpacking.out, UNPACKED_BYTES)
-                    .map(|()| unpacking.out.split().freeze())
-                    .map_err(|error| packed_wrongly(&error)),
-            ),
-            Some(Err(error)) => Some(Err(error)),
-            None => match unpacking.decoder.finish() {
-                Ok(()) => None,
-                Err(error) => Some(Err(packed_wrongly(&error))),
-            },
-        })
-    }
-
-    /// The body has been read to its end, so that no poll is needed to learn of it.
-    fn ended(&self) -> bool {
-        self.unpacking.is_none() && self.lease.ended()
-    }
-
-    pub fn finish(self) {
-        self.lease.finish();
-    }
-}
-
-fn packed_wrongly(error: &Undecodable) -> Error {
-    Error::new(Code::UpstreamInvalidAnswer, format!("the provider's answer: {error}."))
-}
-
 /// Answers up to this size are held back until they are complete, so that a broken one can still become an error or
 /// another target's turn. Longer ones are relayed as they come.
 const WHOLE_BYTES: usize = 1024 * 1024;
 /// An answer that must be translated as a whole may be this long.
 const TRANSLATED_BYTES: usize = 32 * 1024 * 1024;
 
-pub(crate) async fn send(trip: &mut Trip, choice: Choice, wire: Wire) -> Result<Answer, Error> {
-    trip.enter(Stage::Send);
-    let target = choice.target.clone();
-    let result = attempt(trip, choice, wire).await;
-    let now = trip.now();
-    if let (Err(error), Some(attempt)) = (&result, trip.attempt()) {
-        attempt.code = Some(error.code);
-        attempt.ended = Some(now);
+impl Sending {
+    /// `Err` when the client's time is over.
+    pub fn new(trip: &Trip, journey: &Journey, picked: Picked, wire: Box<Wire>) -> Result<Sending, Lost> {
+        let Picked { choice, ticket, track } = picked;
+        let Ok(timeouts) = trip.shorten(journey.plan.policy.timeouts(&choice.member.target)) else {
+            return Err(Lost { choice, failed: late_for_client().into() });
+        };
+        Ok(Sending {
+            choice,
+            track,
+            worker: trip.worker.clone(),
+            ticket: Some(ticket),
+            wire,
+            timeouts,
+            client: Client { dialect: trip.dialect, id: trip.id },
+            hold: journey.plan.has_alternative(),
+        })
     }
-    result.map_err(|mut error| {
-        error.message = format!("{}: {}", target.name, error.message).into();
-        error
-    })
+
+    /// A call beside the usual walk: nobody else could be asked, and nothing is counted.
+    pub fn alone(trip: &Trip, choice: Choice, track: Track, wire: Box<Wire>) -> Sending {
+        Sending {
+            timeouts: choice.member.target.timeouts,
+            choice,
+            track,
+            worker: trip.worker.clone(),
+            ticket: None,
+            wire,
+            client: Client { dialect: trip.dialect, id: trip.id },
+            hold: false,
+        }
+    }
 }
 
-async fn attempt(trip: &mut Trip, choice: Choice, mut wire: Wire) -> Result<Answer, Error> {
-    let target = choice.target;
-    let timeouts = target.timeouts;
-    let total = Instant::now() + timeouts.total;
-    let Exchanged { head: response, lease, first_token } = exchange(trip, &target, &wire, total).await?;
+pub(crate) async fn send(mut sending: Sending) -> Result<Answer, Lost> {
+    let began = Instant::now();
+    match attempt(&mut sending, began).await {
+        Ok(answer) => Ok(answer),
+        Err(failed) => {
+            let failed = failed.settle(&sending.choice, &sending.track, sending.ticket.take(), began);
+            Err(Lost { choice: sending.choice, failed })
+        }
+    }
+}
+
+async fn attempt(sending: &mut Sending, began: Instant) -> Result<Answer, Failed> {
+    let Sending { choice, timeouts, client, .. } = sending;
+    let (target, timeouts, client) = (choice.member.target.clone(), *timeouts, *client);
+    let total = began + timeouts.total;
+    let Exchanged { head: response, lease, first_token } =
+        exchange(sending, &target, timeouts, (began, total)).await?;
     let (mut head, ()) = response.into_parts();
-    let now = trip.now();
-    if let Some(attempt) = trip.attempt() {
+    let Sending { track, ticket, wire, .. } = sending;
+    let now = track.now();
+    track.note(|attempt| {
         attempt.status = Some(head.status.as_u16());
         attempt.first_byte = Some(now);
-    }
+    });
+    obey_limits(&head, &target, ticket.as_ref());
     refuse_redirect(&head)?;
     let delimited = lease.delimited();
     let mut source = Source::new(lease, &head)?;
-    if source.unpacking.is_some() {
+    if source.is_unpacking() {
         head.headers.remove(CONTENT_ENCODING);
         head.headers.remove(CONTENT_LENGTH);
     }
@@ -160,7 +199,8 @@ async fn attempt(trip: &mut Trip, choice: Choice, mut wire: Wire) -> Result<Answ
         return Err(Error::new(
             Code::UpstreamInvalidAnswer,
             format!("the provider was asked for {asked} and sent {came}."),
-        ));
+        )
+        .into());
     }
     let limit = match (&wire.reading, events) {
         (_, true) => 0,
@@ -168,19 +208,29 @@ async fn attempt(trip: &mut Trip, choice: Choice, mut wire: Wire) -> Result<Answ
         (_, false) => TRANSLATED_BYTES,
     };
     let held = collect(&head, &mut source, &timeouts, (first_token, total), limit).await?;
+    let mut notes = Notes::default();
     let body = match held {
         Held::All(bytes) => {
             source.finish();
-            let now = trip.now();
-            if let Some(attempt) = trip.attempt() {
+            let now = track.now();
+            track.note(|attempt| {
                 attempt.ended = Some(now);
                 attempt.response_bytes = bytes.len() as u64;
+            });
+            if !head.status.is_success() {
+                return Err(Failed::refused(sending, head, &bytes));
             }
-            let bytes = answer::read(trip, &mut wire.reading, &mut head, bytes)?;
-            if let (Some(keep), true) = (wire.keep.take(), head.status.is_success())
+            let bytes = answer::read(client, &mut notes, &mut wire.reading, &mut head, bytes)?;
+            track.note(|attempt| attempt.usage = notes.usage);
+            if let Some(keep) = wire.keep.take()
                 && let Ok(text) = std::str::from_utf8(&bytes)
             {
                 keep.put(text);
+            }
+            if let Some(ticket) = ticket.take() {
+                let now = std::time::Instant::now();
+                ticket.first_token(began.elapsed(), now);
+                ticket.finish(Verdict::Success, now);
             }
             AnswerBody::Whole(bytes)
         }
@@ -188,49 +238,123 @@ async fn attempt(trip: &mut Trip, choice: Choice, mut wire: Wire) -> Result<Answ
             return Err(Error::new(
                 Code::UpstreamInvalidAnswer,
                 format!("the provider's answer is longer than {TRANSLATED_BYTES} bytes."),
-            ));
+            )
+            .into());
         }
         Held::Begun(first) => {
+            let first = if sending.hold && events {
+                let opening = Opening::of(&wire.reading);
+                hold(opening, first, &mut source, &timeouts, (first_token, total)).await?
+            } else {
+                first
+            };
+            if let Some(ticket) = ticket {
+                ticket.first_token(began.elapsed(), std::time::Instant::now());
+            }
             let begun = Begun { first, source, events, delimited, timeouts, total };
-            let onward = Onward { reading: wire.reading, keep: wire.keep };
-            AnswerBody::Begun(Box::new(begun), Box::new(onward))
+            let reading = std::mem::replace(&mut wire.reading, Reading::Count(client.dialect));
+            AnswerBody::Begun(Box::new(begun), Box::new(Onward { reading, keep: wire.keep.take() }))
         }
     };
-    Ok(Answer { head, body, target, model: choice.model })
+    Ok(Answer {
+        head,
+        body,
+        target,
+        model: sending.choice.member.model.clone(),
+        track: sending.track.clone(),
+        ticket: sending.ticket.take(),
+        notes,
+    })
 }
 
 /// The head of an answer, and where the rest comes from.
 struct Exchanged {
     head: Response<()>,
     lease: Lease,
-    /// Until when the first byte of the body must be here: the clock began when the request was sent, and a head
-    /// that comes early does not begin it again.
+    /// Until when the first token must be here: the clock began when the request was sent, and a head that comes early
+    /// does not begin it again.
     first_token: Instant,
 }
 
 /// Connects (or takes a connection that is there) and waits for the answer's head.
-async fn exchange(trip: &mut Trip, target: &Target, wire: &Wire, total: Instant) -> Result<Exchanged, Error> {
+async fn exchange(
+    sending: &Sending,
+    target: &Target,
+    timeouts: Timeouts,
+    (began, total): (Instant, Instant),
+) -> Result<Exchanged, Failed> {
+    let Sending { wire, track, worker, .. } = sending;
     loop {
-        let pool = trip.worker.pool.clone();
-        let mut lease = pool.lease(target).await?;
-        let now = trip.now();
-        if let Some(attempt) = trip.attempt() {
-            attempt.connected = (!lease.reused()).then_some(now);
-        }
-        let first_token = (Instant::now() + target.timeouts.first_token).min(total);
+        let mut lease = worker.pool.lease(target, timeouts.connect).await.map_err(Failed::unsent)?;
+        let now = track.now();
+        track.note(|attempt| attempt.connected = (!lease.reused()).then_some(now));
+        // What the client's patience has shortened counts from the beginning.
+        let sooner = timeouts.first_token < target.timeouts.first_token;
+        let from = if sooner { began } else { Instant::now() };
+        let first_token = (from + timeouts.first_token).min(total);
         let Ok(sent) =
             timeout_at(first_token, lease.send(&wire.method, &wire.headers, &wire.body, &wire.address)).await
         else {
-            return Err(late(target.timeouts, total));
+            return Err(late(timeouts, total).into());
         };
         match sent {
             Ok(head) => return Ok(Exchanged { head, lease, first_token }),
             // A kept connection that was closed before it took the request has done nothing: asking again is safe.
             Err(failure) if failure.unsent && lease.reused() => {}
-            Err(failure) => return Err(failure.error),
+            Err(failure) if failure.unsent => return Err(Failed::unsent(failure.error)),
+            Err(failure) => return Err(failure.error.into()),
         }
     }
 }
+
+/// What the provider says of its limits holds for the next call, not only after it has refused one. A client's own
+/// credential has the client's own limits.
+fn obey_limits(head: &response::Parts, target: &Target, ticket: Option<&Ticket>) {
+    let Some(ticket) = ticket.filter(|_| !target.is_passthrough()) else { return };
+    if head.headers.keys().any(|name| limits::is_limit_header(name.as_str())) {
+        let read = limits::read(
+            &|name| head.headers.get(name).and_then(|value| value.to_str().ok()),
+            std::time::SystemTime::now(),
+        );
+        ticket.limits(&read, std::time::Instant::now());
+    }
+}
+
+/// Reads on until the stream says something that cannot be taken back, or that it cannot answer.
+async fn hold(
+    mut opening: Opening,
+    first: Bytes,
+    source: &mut Source,
+    timeouts: &Timeouts,
+    (first_token, total): (Instant, Instant),
+) -> Result<Bytes, Failed> {
+    let mut held = BytesMut::new();
+    let mut data = first;
+    // The pause in a provider's preamble must not become one of ours for long: clients that see nothing at all give up.
+    let until = (Instant::now() + HOLD_TIME).min(first_token);
+    loop {
+        let opened = opening.read(&data);
+        if held.is_empty() && !matches!(opened, Opened::Not) {
+            return opened.result(data);
+        }
+        held.extend_from_slice(&data);
+        if !matches!(opened, Opened::Not) || held.len() > HOLD_BYTES {
+            return opened.result(held.freeze());
+        }
+        data = match timeout_at(until, poll_fn(|context| source.poll_data(context))).await {
+            Ok(Some(data)) => data?,
+            Ok(None) => {
+                return Err(Error::new(Code::UpstreamCut, "the stream ended before its first token.").into());
+            }
+            Err(_) if Instant::now() >= first_token => return Err(late(*timeouts, total).into()),
+            Err(_) => return Ok(held.freeze()),
+        };
+    }
+}
+
+/// How long, and how much of, a stream without a token of the answer is kept back.
+const HOLD_TIME: std::time::Duration = std::time::Duration::from_secs(5);
+const HOLD_BYTES: usize = 64 * 1024;
 
 enum Held {
     All(Bytes),
@@ -320,68 +444,4 @@ fn content_type_is(headers: &HeaderMap, expected: &[u8]) -> bool {
         let end = value.iter().position(|byte| *byte == b';').unwrap_or(value.len());
         value[..end].trim_ascii().eq_ignore_ascii_case(expected)
     })
-}
-
-fn late(timeouts: Timeouts, total: Instant) -> Error {
-    if Instant::now() >= total {
-        return expired(timeouts);
-    }
-    Error::new(
-        Code::UpstreamFirstTokenTimeout,
-        format!("no byte of an answer within {} ms.", timeouts.first_token.as_millis()),
-    )
-}
-
-fn silent(timeouts: Timeouts, total: Instant) -> Error {
-    if Instant::now() >= total {
-        return expired(timeouts);
-    }
-    Error::new(
-        Code::UpstreamIdleTimeout,
-        format!("silent for {} ms in the middle of its answer.", timeouts.idle.as_millis()),
-    )
-}
-
-fn expired(timeouts: Timeouts) -> Error {
-    Error::new(
-        Code::UpstreamTotalTimeout,
-        format!("the answer was not complete after {} ms.", timeouts.total.as_millis()),
-    )
-}
-
-/// Watches a stream under way. Re-armed only when it goes off, so that a piece costs no timer.
-pub(crate) struct Watch {
-    timer: std::pin::Pin<Box<tokio::time::Sleep>>,
-    timeouts: Timeouts,
-    last: Instant,
-    total: Instant,
-}
-
-impl Watch {
-    pub fn start(timeouts: Timeouts, total: Instant) -> Watch {
-        let last = Instant::now();
-        let timer = Box::pin(tokio::time::sleep_until((last + timeouts.idle).min(total)));
-        Watch { timer, timeouts, last, total }
-    }
-
-    pub fn touch(&mut self) {
-        self.last = Instant::now();
-    }
-
-    /// What it means that somebody else ended the call.
-    pub fn expired(&self) -> Error {
-        expired(self.timeouts)
-    }
-
-    /// Ready with an error once the stream has been silent, or under way, for too long.
-    pub fn poll(&mut self, context: &mut std::task::Context<'_>) -> std::task::Poll<Error> {
-        loop {
-            std::task::ready!(self.timer.as_mut().poll(context));
-            let due = (self.last + self.timeouts.idle).min(self.total);
-            if Instant::now() >= due {
-                return std::task::Poll::Ready(silent(self.timeouts, self.total));
-            }
-            self.timer.as_mut().reset(due);
-        }
-    }
 }

@@ -21,11 +21,14 @@ use crate::continuation::{self, Continued, Keep};
 use crate::conversations::Caller as Scope;
 use crate::endpoint::Call;
 use crate::error::{Code, Error};
+use crate::handle::Journey;
+use crate::pool::Member;
 use crate::snapshot::{Address, CompiledAuth, Operation, Target};
 use crate::stages::Stage;
-use crate::stages::choose::Choice;
 use crate::stages::identify::{API_KEY, Caller};
+use crate::stages::pick::Picked;
 use crate::stages::read::Ask;
+use crate::stages::send::{Lost, Sending};
 use crate::trip::Trip;
 
 /// A request that can be put on a wire of either version.
@@ -70,14 +73,8 @@ pub(crate) struct Translation {
     pub stream: bool,
 }
 
-/// Tells the client and the record what was left out.
-pub(crate) fn note(trip: &mut Trip, losses: &Losses) {
-    trip.answer.translated = Some(losses.target());
-    trip.answer.dropped = (!losses.is_empty()).then(|| losses.noted().join(", "));
-}
-
 pub(crate) enum Translated {
-    Wire(Box<Wire>),
+    Ready(Sending),
     /// Nobody has to be asked.
     Answered(Vec<u8>),
 }
@@ -117,22 +114,40 @@ const IDENTITY: HeaderValue = HeaderValue::from_static("identity");
 const AGENT: HeaderValue = HeaderValue::from_static(concat!("meseta/", env!("CARGO_PKG_VERSION")));
 const GOOGLE_KEY: HeaderName = HeaderName::from_static("x-goog-api-key");
 
-pub(crate) fn translate(
-    trip: &mut Trip,
-    ask: &Ask<'_>,
-    continued: Option<&Continued>,
-    choice: &Choice,
-) -> Result<Translated, Error> {
+/// `Err` for what the target cannot be asked: another one can perhaps.
+pub(crate) fn translate(trip: &mut Trip, journey: &Journey, picked: Picked) -> Result<Translated, Lost> {
     trip.enter(Stage::Translate);
+    match wire(trip, journey, &picked) {
+        Ok(Some(wire)) => Sending::new(trip, journey, picked, wire).map(Translated::Ready),
+        Ok(None) => {
+            let text = std::str::from_utf8(&journey.ask.body).unwrap_or_default();
+            Ok(Translated::Answered(estimate(text)))
+        }
+        Err(error) => {
+            let now = trip.now();
+            picked.track.note(|attempt| {
+                attempt.code = Some(error.code);
+                attempt.ended = Some(now);
+            });
+            Err(Lost { choice: picked.choice, failed: error.into() })
+        }
+    }
+}
+
+/// `None` where nobody has to be asked.
+fn wire(trip: &Trip, journey: &Journey, picked: &Picked) -> Result<Option<Box<Wire>>, Error> {
+    let Journey { ask, continued, .. } = journey;
+    let continued = continued.as_ref();
+    let choice = &picked.choice;
     let client = ask.call.dialect();
-    let target = &*choice.target;
+    let Member { target, model, .. } = &choice.member;
     if let Some(id) = belongs_to_nobody(trip, ask, continued, target) {
         return Err(continuation::unknown_response(id));
     }
     let same = passes(ask, continued, target);
     let (operation, body, reading) = if let Some(operation) = same {
         let ask_usage = ask.call == Call::Chat && ask.envelope.stream && target.ask_stream_usage;
-        let edits = Edits { model: Some(&choice.model), ask_usage };
+        let edits = Edits { model: Some(model), ask_usage };
         let body =
             edit::apply(&ask.body, &ask.envelope, &edits).map_or_else(|| ask.body.clone(), Bytes::from);
         let hide_usage = ask_usage && !ask.envelope.include_usage;
@@ -142,29 +157,28 @@ pub(crate) fn translate(
         let text = std::str::from_utf8(&ask.body).unwrap_or_default();
         let json = Json::parse(text).map_err(|error| invalid_json(&error))?;
         match ask.call {
-            Call::Embeddings => embeddings(&json, choice)?,
-            Call::CountTokens => match count(&json, choice)? {
+            Call::Embeddings => embeddings(&json, &choice.member)?,
+            Call::CountTokens => match count(&json, &choice.member)? {
                 Some(asked) => asked,
-                None => return Ok(Translated::Answered(estimate(text))),
+                None => return Ok(None),
             },
             Call::Chat | Call::Responses | Call::Messages => {
-                conversation(trip, ask, continued, &json, choice)?
+                conversation(trip, ask, continued, &json, &choice.member)?
             }
         }
     };
-    let address = target.address(operation, &choice.model).ok_or_else(|| not_offered(ask.call, target))?;
+    let address = target.address(operation, model).ok_or_else(|| not_offered(ask.call, target))?;
     let own_dialect = match &reading {
         Reading::Same { .. } => true,
         Reading::Conversation(translation) => translation.target == client,
         Reading::Count(_) | Reading::Embeddings(_) => false,
     };
-    let mut headers = headers(ask.headers, &ask.caller, target, own_dialect);
-    sign(target, &Method::POST, &address, &mut headers, &body)?;
-    if let Some(attempt) = trip.attempt() {
-        attempt.request_bytes = body.len() as u64;
-    }
-    let keep = Keep::of(trip, ask, continued, choice, same.is_some()).map(Box::new);
-    Ok(Translated::Wire(Box::new(Wire { method: Method::POST, address, headers, body, reading, keep })))
+    let credential = target.credential(choice.key);
+    let mut headers = headers(&ask.headers, &ask.caller, target, credential, own_dialect);
+    sign(target, credential, &Method::POST, &address, &mut headers, &body)?;
+    picked.track.note(|attempt| attempt.request_bytes = body.len() as u64);
+    let keep = Keep::of(trip, ask, continued, target, same.is_some()).map(Box::new);
+    Ok(Some(Box::new(Wire { method: Method::POST, address, headers, body, reading, keep })))
 }
 
 /// The stored answer that the request goes on from, if nobody here may go on from it. Callers with keys of their own
@@ -172,18 +186,17 @@ pub(crate) fn translate(
 /// be the caller's is asked for there.
 fn belongs_to_nobody<'a>(
     trip: &Trip,
-    ask: &'a Ask<'_>,
+    ask: &'a Ask,
     continued: Option<&Continued>,
     target: &Target,
 ) -> Option<&'a str> {
-    let shared =
-        matches!(ask.caller.scope, Scope::Key(_)) && !matches!(target.auth, CompiledAuth::Passthrough);
+    let shared = matches!(ask.caller.scope, Scope::Key(_)) && !target.is_passthrough();
     let kept = ask.call == Call::Responses && trip.worker.shared.conversations.is_some();
     ask.envelope.previous_response_id.as_deref().filter(|_| shared && kept && continued.is_none())
 }
 
 /// The operation by which the client's own bytes can go to the target; `None` when they must be translated.
-fn passes(ask: &Ask<'_>, continued: Option<&Continued>, target: &Target) -> Option<Operation> {
+fn passes(ask: &Ask, continued: Option<&Continued>, target: &Target) -> Option<Operation> {
     let client = ask.call.dialect();
     let operation = match ask.call {
         Call::Embeddings => Operation::Embeddings,
@@ -201,14 +214,14 @@ fn passes(ask: &Ask<'_>, continued: Option<&Continued>, target: &Target) -> Opti
 type Asked = (Operation, Bytes, Reading);
 
 fn conversation(
-    trip: &mut Trip,
-    ask: &Ask<'_>,
+    trip: &Trip,
+    ask: &Ask,
     continued: Option<&Continued>,
     json: &Json<'_>,
-    choice: &Choice,
+    member: &Member,
 ) -> Result<Asked, Error> {
     let client = ask.call.dialect();
-    let target = &*choice.target;
+    let target = &*member.target;
     let dialect = if target.speaks(client) { client } else { target.dialects[0] };
     let asked = json;
     let json = match continued {
@@ -225,13 +238,13 @@ fn conversation(
             request.previous_response_id.as_deref().unwrap_or_default(),
         ));
     }
-    let destination = target.destination(&choice.model);
+    let destination = target.destination(&member.model);
     let body = dialect::encode_request(dialect, &request, &destination, &mut losses)
         .map_err(|refused| unsupported(&refused))?;
     let context = Context {
         id: trip.id.hex(),
         request_id: trip.id.text(),
-        model: ask.envelope.model.clone().unwrap_or_else(|| choice.model.to_string()),
+        model: ask.envelope.model.clone().unwrap_or_else(|| member.model.to_string()),
         created: seconds(),
         include_usage: request.include_usage,
         // What the client wrote, and not the conversation that was joined to it.
@@ -242,8 +255,8 @@ fn conversation(
     Ok((operation, Bytes::from(body), Reading::Conversation(Box::new(translation))))
 }
 
-fn count(json: &Json<'_>, choice: &Choice) -> Result<Option<Asked>, Error> {
-    let target = &*choice.target;
+fn count(json: &Json<'_>, member: &Member) -> Result<Option<Asked>, Error> {
+    let target = &*member.target;
     let dialect = target.dialects[0];
     let Some(operation) = Operation::count(dialect).filter(|operation| target.offers(*operation)) else {
         return Ok(None);
@@ -251,7 +264,7 @@ fn count(json: &Json<'_>, choice: &Choice) -> Result<Option<Asked>, Error> {
     let mut losses = Losses::new(Dialect::AnthropicMessages, dialect);
     let request = dialect::decode_request(Dialect::AnthropicMessages, json, &mut losses)
         .map_err(|error| malformed(&error))?;
-    let destination = target.destination(&choice.model);
+    let destination = target.destination(&member.model);
     let Some(body) = dialect::encode_count(dialect, &request, &destination, &mut losses) else {
         return Ok(None);
     };
@@ -265,16 +278,16 @@ fn estimate(text: &str) -> Vec<u8> {
     format!(r#"{{"input_tokens":{}}}"#, text.len().div_ceil(4)).into_bytes()
 }
 
-fn embeddings(json: &Json<'_>, choice: &Choice) -> Result<Asked, Error> {
-    let target = &*choice.target;
+fn embeddings(json: &Json<'_>, member: &Member) -> Result<Asked, Error> {
+    let target = &*member.target;
     let dialect = target.dialects[0];
     let mut losses = Losses::new(Dialect::OpenaiChat, dialect);
     let request = embeddings::decode_request(json, &mut losses).map_err(|error| malformed(&error))?;
     let (operation, body) = if target.offers(Operation::BatchEmbedContents) {
-        let body = embeddings::gemini::encode_request(&request, &choice.model);
+        let body = embeddings::gemini::encode_request(&request, &member.model);
         (Operation::BatchEmbedContents, body)
     } else if target.offers(Operation::InvokeModel) {
-        let body = embeddings::bedrock::encode_request(&request, &choice.model)
+        let body = embeddings::bedrock::encode_request(&request, &member.model)
             .map_err(|error| Error::new(Code::RequestUnsupported, error.to_string()).with_param("input"))?;
         (Operation::InvokeModel, body)
     } else {
@@ -282,7 +295,7 @@ fn embeddings(json: &Json<'_>, choice: &Choice) -> Result<Asked, Error> {
     };
     let embedding = Embedding {
         operation,
-        model: choice.model.to_string(),
+        model: member.model.to_string(),
         inputs: request.inputs.len(),
         base64: request.base64,
         losses,
@@ -324,8 +337,20 @@ pub(crate) fn seconds() -> u64 {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
-pub(crate) fn headers(client: &HeaderMap, caller: &Caller, target: &Target, own_dialect: bool) -> HeaderMap {
-    let passthrough = matches!(target.auth, CompiledAuth::Passthrough);
+/// The headers of a call that no client asked for.
+pub(crate) fn own_headers(target: &Target, credential: &CompiledAuth) -> HeaderMap {
+    let nobody = Caller::nobody();
+    headers(&HeaderMap::new(), &nobody, target, credential, false)
+}
+
+pub(crate) fn headers(
+    client: &HeaderMap,
+    caller: &Caller,
+    target: &Target,
+    credential: &CompiledAuth,
+    own_dialect: bool,
+) -> HeaderMap {
+    let passthrough = target.is_passthrough();
     let mut headers = HeaderMap::with_capacity(16);
     headers.insert(HOST, target.host.clone());
     headers.insert(CONTENT_TYPE, JSON);
@@ -350,7 +375,7 @@ pub(crate) fn headers(client: &HeaderMap, caller: &Caller, target: &Target, own_
         pass_credential(client, target, own_dialect, &mut headers);
     }
     headers.entry(USER_AGENT).or_insert(AGENT);
-    if let CompiledAuth::Header(name, value) = &target.auth {
+    if let CompiledAuth::Header(name, value) = credential {
         headers.insert(name, value.clone());
     }
     for (name, value) in &target.headers {
@@ -397,12 +422,13 @@ fn pass_credential(client: &HeaderMap, target: &Target, own_dialect: bool, heade
 /// AWS wants the whole request signed, so this comes last.
 pub(crate) fn sign(
     target: &Target,
+    credential: &CompiledAuth,
     method: &Method,
     address: &Address,
     headers: &mut HeaderMap,
     body: &[u8],
 ) -> Result<(), Error> {
-    let CompiledAuth::Sigv4(signer) = &target.auth else { return Ok(()) };
+    let CompiledAuth::Sigv4(signer) = credential else { return Ok(()) };
     let path = address.path.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
     signer
         .sign(method, path, headers, body, SystemTime::now())

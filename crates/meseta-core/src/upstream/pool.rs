@@ -60,20 +60,20 @@ impl Pool {
     }
 
     /// A connection to the target: a kept one if there is one, else a new one within the target's time for that.
-    pub async fn lease(self: &Rc<Pool>, target: &Target) -> Result<Lease, Error> {
+    pub async fn lease(self: &Rc<Pool>, target: &Target, patience: Duration) -> Result<Lease, Error> {
         if let Some(kept) = self.kept(&target.origin) {
             return Ok(self.hand_out(target, kept, true));
         }
         // Boxed: the state of a handshake is large, and every request would carry room for it.
         let connecting = Box::pin(connect::connect(self.connector.clone(), &target.origin, self.tls.get()));
-        let Ok(connected) = tokio::time::timeout(target.timeouts.connect, connecting).await else {
+        let Ok(connected) = tokio::time::timeout(patience, connecting).await else {
             return Err(Error::new(
                 Code::UpstreamConnectTimeout,
                 format!(
                     "no connection to {}:{} within {} ms.",
                     target.origin.host,
                     target.origin.port,
-                    target.timeouts.connect.as_millis()
+                    patience.as_millis()
                 ),
             ));
         };
@@ -87,6 +87,15 @@ impl Pool {
             }
         };
         Ok(self.hand_out(target, kept, false))
+    }
+
+    /// Makes a connection and lets go of it: whether the target can be reached.
+    pub async fn reach(&self, target: &Target, patience: Duration) -> Result<(), Error> {
+        let connecting = Box::pin(connect::connect(self.connector.clone(), &target.origin, self.tls.get()));
+        match tokio::time::timeout(patience, connecting).await {
+            Ok(connected) => connected.map(drop),
+            Err(_) => Err(Error::new(Code::UpstreamConnectTimeout, "no connection in time.")),
+        }
     }
 
     fn kept(&self, origin: &Origin) -> Option<Kept> {

@@ -69,15 +69,28 @@ impl House {
 /// One listener without keys, every model of the simulator below `sim/`, no log.
 pub fn document(provider: &str) -> Json {
     json!({
-        "format": 2,
+        "format": 3,
         "listeners": [listener("models", 0)],
         "targets": [target(provider)],
+        "pools": [],
         "names": {},
         "wildcards": {"sim": "sim/*"},
         "default": null,
         "catalog": [{"id": "sim/echo", "owned_by": "sim"}],
         "log": null,
         "responses": null,
+        "retry_budget": {"percent": 20.0, "minimum_per_second": 10},
+        "admission": null,
+        "sessions": {
+            "implicit": false,
+            "max_entries": 1_000,
+            "idle_ms": null,
+            "tenant_header": null,
+            "budget": null,
+            "cache_marks": false,
+            "minimum_prefix_tokens": 1_024,
+        },
+        "shared": null,
     })
 }
 
@@ -122,7 +135,7 @@ pub fn target(base_url: &str) -> Json {
             "embeddings": "/embeddings",
         },
         "query": "",
-        "auth": {"type": "none"},
+        "credentials": [{"type": "none"}],
         "headers": {},
         "default_headers": {},
         "forward_headers": ["x-sim"],
@@ -138,7 +151,51 @@ pub fn target(base_url: &str) -> Json {
             "drop": [],
         },
         "timeouts": {"connect_ms": 20_000, "first_token_ms": 60_000, "idle_ms": 60_000, "total_ms": 120_000},
+        "limits": {"concurrency": 0, "queue": 0, "queue_ms": 0},
+        "health": {
+            "failures": 5,
+            "error_percent": 50,
+            "minimum_requests": 20,
+            "window_ms": 30_000,
+            "rest_ms": 10_000,
+            "rest_max_ms": 300_000,
+            "ramp_ms": 15_000,
+        },
+        "probe": null,
+        "price": null,
+        "prompt_cache": {"window_ms": 0, "minimum_tokens": 1_024, "marks": "none"},
     })
+}
+
+/// Several targets under one name, with everything as it is when nobody says otherwise.
+pub fn pool(name: &str, members: &[(&str, Option<&str>)]) -> Json {
+    let members: Vec<Json> = members
+        .iter()
+        .map(|(target, model)| json!({"target": target, "model": model, "weight": 1.0, "priority": 0}))
+        .collect();
+    json!({
+        "name": name,
+        "select": "priority",
+        "members": members,
+        "fallback": [],
+        "retry": {"attempts": 3, "base_ms": 10, "max_ms": 500, "on": ["rate_limit", "error", "timeout"]},
+        "hedge": null,
+        "resume": "text",
+        "affinity": true,
+        "timeouts": null,
+    })
+}
+
+/// What a listener takes as its keys.
+pub fn keys(digests: &[&str]) -> Json {
+    let keys: Vec<Json> = digests
+        .iter()
+        .enumerate()
+        .map(|(at, sha256)| {
+            json!({"sha256": sha256, "tenant": format!("tenant-{at}"), "priority": "normal", "concurrency": 0})
+        })
+        .collect();
+    json!({"type": "keys", "keys": keys})
 }
 
 /// A chat request with one message of the user.

@@ -1,7 +1,9 @@
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
 use super::super::tests::settings;
-use super::super::{Health, ProviderLimits, Verdict, Window};
+use meseta_wire::limits::{ProviderLimits, Window};
+
+use super::super::{Health, Verdict};
 use super::*;
 
 const MS: fn(u64) -> Duration = Duration::from_millis;

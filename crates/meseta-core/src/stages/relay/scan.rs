@@ -8,8 +8,7 @@ use meseta_wire::scan::{self, Scanner, Seen};
 use meseta_wire::sse;
 
 use crate::continuation::Keep;
-use crate::stages::relay::{Verdict, push};
-use crate::trip::Trip;
+use crate::stages::relay::{Heard, Verdict, push};
 
 /// An event that is longer than this passes unread: no stream may make us hold more.
 const HELD_BYTES: usize = 1024 * 1024;
@@ -47,7 +46,7 @@ impl Scan {
         self.held.clear();
     }
 
-    pub fn read(&mut self, data: Bytes, trip: &mut Trip, ready: &mut VecDeque<Bytes>) {
+    pub fn read(&mut self, data: Bytes, notes: &mut Heard, ready: &mut VecDeque<Bytes>) {
         let bytes = if self.held.is_empty() {
             data
         } else {
@@ -61,7 +60,7 @@ impl Scan {
         let mut at = 0;
         self.cursor = sse::Cursor::default();
         while let Some(length) = self.cursor.event_end(&bytes[at..]) {
-            if self.passes(&bytes[at..at + length], trip) {
+            if self.passes(&bytes[at..at + length], notes) {
                 at += length;
             } else {
                 push(ready, bytes.slice(sent..at));
@@ -79,29 +78,29 @@ impl Scan {
     }
 
     /// The stream is over: what is held has no blank line behind it, but may be the last event all the same.
-    pub fn finish(&mut self, trip: &mut Trip, ready: &mut VecDeque<Bytes>) {
+    pub fn finish(&mut self, notes: &mut Heard, ready: &mut VecDeque<Bytes>) {
         let last = self.held.split().freeze();
-        if self.on && self.passes(&last, trip) {
+        if self.on && self.passes(&last, notes) {
             push(ready, last);
         }
     }
 
     /// Notes what an event says; false for the one that the client did not ask for.
-    fn passes(&mut self, event: &[u8], trip: &mut Trip) -> bool {
+    fn passes(&mut self, event: &[u8], notes: &mut Heard) -> bool {
         let data = sse::event_data(event);
         match self.scanner.event(&data) {
-            Seen::Piece => trip.answer.chunks += 1,
+            Seen::Piece => notes.pieces += 1,
             Seen::PieceWithUsage(usage) => {
-                trip.answer.chunks += 1;
-                trip.answer.usage = Some(usage);
+                notes.pieces += 1;
+                notes.usage = Some(usage);
             }
             Seen::UsageOnly(usage) => {
-                trip.answer.usage = Some(usage);
+                notes.usage = Some(usage);
                 return !self.hide_usage;
             }
             Seen::Failure => self.verdict = Verdict::Failed,
             Seen::Done(usage) if self.verdict == Verdict::Open => {
-                trip.answer.usage = usage.or(trip.answer.usage);
+                notes.usage = usage.or(notes.usage);
                 self.verdict = Verdict::Done;
                 if let Some((keep, response)) = self.keep.take().zip(scan::completed_response(&data)) {
                     keep.put(response);

@@ -2,21 +2,16 @@
 
 use std::collections::VecDeque;
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::Bytes;
 use meseta_wire::conversation::{Delta, Event, Failure};
 use meseta_wire::dialect::{Dialect, StreamDecoder, StreamEncoder};
-use meseta_wire::eventstream::Frames;
-use meseta_wire::sse;
 
 use crate::continuation::Keep;
 use crate::error::Error;
 use crate::respond;
-use crate::stages::relay::{Verdict, push};
+use crate::stages::relay::framing::Framing;
+use crate::stages::relay::{Heard, Verdict, push};
 use crate::stages::translate::Translation;
-use crate::trip::{AnswerNotes, Trip};
-
-/// The longest event that is taken. It must be held whole, so that it can be read.
-const EVENT_BYTES: usize = 16 * 1024 * 1024;
 
 pub(super) struct Translator {
     framing: Framing,
@@ -27,18 +22,9 @@ pub(super) struct Translator {
     failed: bool,
 }
 
-/// How events stand in the bytes.
-enum Framing {
-    Events { held: BytesMut, cursor: sse::Cursor },
-    Frames(Frames),
-}
-
 impl Translator {
     pub fn new(client: Dialect, translation: Translation, keep: Option<Box<Keep>>) -> Translator {
-        let framing = match translation.target {
-            Dialect::BedrockConverse => Framing::Frames(Frames::default()),
-            _ => Framing::Events { held: BytesMut::new(), cursor: sse::Cursor::default() },
-        };
+        let framing = Framing::of(translation.target);
         Translator {
             framing,
             decoder: StreamDecoder::new(translation.target),
@@ -50,58 +36,27 @@ impl Translator {
     }
 
     /// Takes a packet and writes what the client is to see of it.
-    pub fn read(&mut self, data: &[u8], trip: &mut Trip, ready: &mut VecDeque<Bytes>) -> Verdict {
+    pub fn read(&mut self, data: &[u8], notes: &mut Heard, ready: &mut VecDeque<Bytes>) -> Verdict {
         let Translator { framing, decoder, encoder, out, failed, .. } = self;
-        let mut sink = Sink { notes: &mut trip.answer, encoder, out, failed };
-        let mut open = true;
-        match framing {
-            Framing::Events { held, cursor } => {
-                held.extend_from_slice(data);
-                while let (true, Some(end)) = (open, cursor.event_end(held)) {
-                    open = one_event(decoder, &held[..end], &mut sink) && !sink.given_up();
-                    held.advance(end);
-                    *cursor = sse::Cursor::default();
-                }
-                if held.len() > EVENT_BYTES {
-                    sink.fail("the provider sent an event that is too long to be read");
-                    open = false;
-                }
-            }
-            Framing::Frames(frames) => {
-                frames.push(data);
-                while open {
-                    open = match frames.next() {
-                        Ok(Some(frame)) => {
-                            let (name, data) = frame.event();
-                            decoder.event(&name, data, &mut |event| sink.take(&event)) && !sink.given_up()
-                        }
-                        Ok(None) => break,
-                        Err(error) => {
-                            sink.fail(&format!("the provider's event stream is broken: {error}"));
-                            false
-                        }
-                    };
-                }
-            }
-        }
-        let verdict = if open { Verdict::Open } else { self.last_words(trip) };
+        let mut sink = Sink { notes, encoder, out, failed };
+        let open = framing
+            .read(data, &mut |name, data| one_event(decoder, name, data, &mut sink) && !sink.given_up())
+            .unwrap_or_else(|broken| {
+                sink.fail(&broken);
+                false
+            });
+        let verdict = if open { Verdict::Open } else { self.last_words(notes) };
         push(ready, std::mem::take(&mut self.out).into());
         verdict
     }
 
     /// The connection has ended.
-    pub fn finish(&mut self, trip: &mut Trip, ready: &mut VecDeque<Bytes>) -> Verdict {
+    pub fn finish(&mut self, notes: &mut Heard, ready: &mut VecDeque<Bytes>) -> Verdict {
         let Translator { framing, decoder, encoder, out, failed, .. } = self;
-        let mut sink = Sink { notes: &mut trip.answer, encoder, out, failed };
-        if let Framing::Events { held, .. } = framing {
-            // The last event may lack its blank line.
-            let last = held.split();
-            if !last.is_empty() {
-                one_event(decoder, &last, &mut sink);
-            }
-        }
+        let mut sink = Sink { notes, encoder, out, failed };
+        framing.finish(&mut |name, data| one_event(decoder, name, data, &mut sink));
         let ended = decoder.end(&mut |event| sink.take(&event));
-        let verdict = if sink.given_up() || ended { self.last_words(trip) } else { Verdict::Open };
+        let verdict = if sink.given_up() || ended { self.last_words(notes) } else { Verdict::Open };
         push(ready, std::mem::take(&mut self.out).into());
         verdict
     }
@@ -112,7 +67,7 @@ impl Translator {
         push(ready, std::mem::take(&mut self.out).into());
     }
 
-    fn last_words(&mut self, trip: &mut Trip) -> Verdict {
+    fn last_words(&mut self, notes: &mut Heard) -> Verdict {
         if self.failed {
             return Verdict::Failed;
         }
@@ -124,7 +79,7 @@ impl Translator {
         }
         // The head with its header is long gone; the record can still have them.
         for lost in self.encoder.losses() {
-            let dropped = trip.answer.dropped.get_or_insert_default();
+            let dropped = notes.dropped.get_or_insert_default();
             let gap = if dropped.is_empty() { "" } else { ", " };
             dropped.push_str(gap);
             dropped.push_str(lost);
@@ -133,19 +88,18 @@ impl Translator {
     }
 }
 
-fn one_event(decoder: &mut StreamDecoder, event: &[u8], sink: &mut Sink<'_>) -> bool {
-    let data = sse::event_data(event);
+fn one_event(decoder: &mut StreamDecoder, name: &str, data: &[u8], sink: &mut Sink<'_>) -> bool {
     if data.is_empty() {
         // A comment keeps connections alive, on our side of the gateway too.
         sink.take(&Event::Ping);
         return true;
     }
-    decoder.event("", &data, &mut |event| sink.take(&event))
+    decoder.event(name, data, &mut |event| sink.take(&event))
 }
 
 /// Where decoded events go.
 struct Sink<'t> {
-    notes: &'t mut AnswerNotes,
+    notes: &'t mut Heard,
     encoder: &'t mut StreamEncoder,
     out: &'t mut Vec<u8>,
     failed: &'t mut bool,
@@ -158,7 +112,7 @@ impl Sink<'_> {
                 self.notes.usage = Some(*usage);
             }
             Event::Delta { delta: Delta::Text(_) | Delta::Thought(_) | Delta::Arguments(_), .. } => {
-                self.notes.chunks += 1;
+                self.notes.pieces += 1;
             }
             Event::Failed(_) => *self.failed = true,
             _ => {}

@@ -13,45 +13,66 @@ use meseta_wire::usage::Usage;
 
 use crate::error::{Code, Error};
 use crate::snapshot::Operation;
-use crate::stages::translate::{self, Embedding, Reading, Translation};
-use crate::trip::Trip;
+use crate::stages::send::{Client, Notes};
+use crate::stages::translate::{Embedding, Reading, Translation};
 
 /// The answer's bytes for the client; the head loses what only the provider's bytes had.
-pub(crate) fn read(
-    trip: &mut Trip,
+pub(super) fn read(
+    client: Client,
+    notes: &mut Notes,
     reading: &mut Reading,
     head: &mut response::Parts,
     body: Bytes,
 ) -> Result<Bytes, Error> {
     if let Reading::Same { dialect, .. } = reading {
-        trip.answer.usage = check(*dialect, head, &body)?;
+        notes.usage = scan::answer(*dialect, &body).map_err(|error| invalid(head, &error))?;
         return Ok(body);
     }
-    let answer = if head.status.is_success() {
-        let text = std::str::from_utf8(&body).map_err(|error| invalid(head, &error))?;
-        let json = Json::parse(text).map_err(|error| invalid(head, &error))?;
-        match reading {
-            Reading::Conversation(translation) => conversation(trip, translation, &json),
-            Reading::Count(dialect) => count(*dialect, &json),
-            Reading::Embeddings(embedding) => vectors(trip, embedding, &body),
-            Reading::Same { .. } => Ok(Vec::new()),
-        }
-        .map_err(|error| invalid(head, &error))?
-    } else {
-        let dialect = match reading {
-            Reading::Conversation(translation) => translation.target,
-            Reading::Count(dialect) | Reading::Same { dialect, .. } => *dialect,
-            Reading::Embeddings(embedding) => embedding.losses.target(),
-        };
-        let mut failure = dialect::decode_error(dialect, head.status.as_u16(), &body);
-        if failure.message.is_empty() {
-            failure.message = format!("The provider answered {}.", head.status).into();
-        }
-        trip.answer.translated = Some(dialect);
-        dialect::encode_error(trip.dialect, &failure, &trip.id.text())
-    };
+    let text = std::str::from_utf8(&body).map_err(|error| invalid(head, &error))?;
+    let json = Json::parse(text).map_err(|error| invalid(head, &error))?;
+    let answer = match reading {
+        Reading::Conversation(translation) => conversation(client, notes, translation, &json),
+        Reading::Count(dialect) => count(*dialect, &json),
+        Reading::Embeddings(embedding) => vectors(notes, embedding, &body),
+        Reading::Same { .. } => Ok(Vec::new()),
+    }
+    .map_err(|error| invalid(head, &error))?;
     clean(&mut head.headers);
     Ok(answer.into())
+}
+
+/// A refusal, so that the client can read it; a body that it could not read is an error of the target.
+pub(super) fn refusal(
+    client: Client,
+    notes: &mut Notes,
+    reading: &Reading,
+    head: &mut response::Parts,
+    body: Bytes,
+) -> Result<Bytes, Error> {
+    if let Reading::Same { dialect, .. } = reading {
+        return match scan::answer(*dialect, &body) {
+            Ok(_) => Ok(body),
+            Err(_) => Err(unreadable(head, &body)),
+        };
+    }
+    let dialect = dialect_of(reading);
+    let mut failure = dialect::decode_error(dialect, head.status.as_u16(), &body);
+    if failure.message.is_empty() {
+        failure.message = format!("The provider answered {}.", head.status).into();
+    }
+    notes.translated = Some(dialect);
+    let answer = dialect::encode_error(client.dialect, &failure, &client.id.text());
+    clean(&mut head.headers);
+    Ok(answer.into())
+}
+
+/// What the provider speaks.
+pub(super) fn dialect_of(reading: &Reading) -> Dialect {
+    match reading {
+        Reading::Conversation(translation) => translation.target,
+        Reading::Count(dialect) | Reading::Same { dialect, .. } => *dialect,
+        Reading::Embeddings(embedding) => embedding.losses.target(),
+    }
 }
 
 /// Of the provider's headers, only what holds for the client's answer too.
@@ -64,14 +85,15 @@ fn clean(headers: &mut HeaderMap) {
 }
 
 fn conversation(
-    trip: &mut Trip,
+    client: Client,
+    notes: &mut Notes,
     translation: &mut Translation,
     json: &Json<'_>,
 ) -> Result<Vec<u8>, Malformed> {
     let answer = dialect::decode_answer(translation.target, json)?;
-    trip.answer.usage = answer.usage;
-    let body = dialect::encode_answer(trip.dialect, &answer, &translation.context, &mut translation.losses);
-    translate::note(trip, &translation.losses);
+    notes.usage = answer.usage;
+    let body = dialect::encode_answer(client.dialect, &answer, &translation.context, &mut translation.losses);
+    notes.of(&translation.losses);
     Ok(body)
 }
 
@@ -81,29 +103,21 @@ fn count(dialect: Dialect, json: &Json<'_>) -> Result<Vec<u8>, Malformed> {
     Ok(format!(r#"{{"input_tokens":{tokens}}}"#).into_bytes())
 }
 
-fn vectors(trip: &mut Trip, embedding: &mut Embedding, body: &[u8]) -> Result<Vec<u8>, Malformed> {
+fn vectors(notes: &mut Notes, embedding: &mut Embedding, body: &[u8]) -> Result<Vec<u8>, Malformed> {
     let answer: EmbeddingsAnswer = match embedding.operation {
         Operation::InvokeModel => {
             embeddings::bedrock::decode_answer(body, embedding.inputs, &embedding.model)?
         }
         _ => embeddings::gemini::decode_answer(body, embedding.inputs)?,
     };
-    trip.answer.usage = answer.input_tokens.map(|input| Usage { input, ..Usage::default() });
+    notes.usage = answer.input_tokens.map(|input| Usage { input, ..Usage::default() });
     let document =
         embeddings::encode_answer(&answer, &embedding.model, embedding.base64, &mut embedding.losses);
-    translate::note(trip, &embedding.losses);
+    notes.of(&embedding.losses);
     Ok(document)
 }
 
-/// A whole answer that says 200 must be the JSON that the API promises; an error must be one that the client can read.
-fn check(dialect: Dialect, head: &response::Parts, body: &Bytes) -> Result<Option<Usage>, Error> {
-    scan::answer(dialect, body).map_or_else(|error| Err(unreadable(head, body, &error)), Ok)
-}
-
-fn unreadable(head: &response::Parts, body: &Bytes, error: &dyn std::fmt::Display) -> Error {
-    if head.status.is_success() {
-        return invalid(head, error);
-    }
+fn unreadable(head: &response::Parts, body: &Bytes) -> Error {
     let excerpt: String = String::from_utf8_lossy(&body[..body.len().min(512)])
         .chars()
         .filter(|character| !character.is_control())

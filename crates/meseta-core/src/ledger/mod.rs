@@ -1,0 +1,5 @@
+//! What calls cost.
+
+mod price;
+
+pub(crate) use price::cost;

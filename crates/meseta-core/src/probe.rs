@@ -1,0 +1,153 @@
+//! Asks targets how they are, so that one that is down is known before a request finds out, and one that is back is used
+//! again before its rest is over.
+//!
+//! A thread of its own, with connections of its own: what it learns goes into the same health as everything else.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, StatusCode};
+use meseta_wire::dialect::{self, Dialect};
+use meseta_wire::failure::Cause;
+use meseta_wire::feature::Losses;
+use meseta_wire::json::Json;
+use tokio::runtime::Builder;
+use tokio::sync::watch;
+use tokio::task::{LocalSet, spawn_local};
+use tokio::time::{interval, timeout};
+
+use crate::document::{ProbeKind, ProbeSettings};
+use crate::error::Error;
+use crate::serve::{Phase, Shared};
+use crate::snapshot::{Address, Operation, Target};
+use crate::stages::translate::{own_headers, sign};
+use crate::upstream::Pool;
+
+/// How often the thread looks whose turn it is.
+const TICK: Duration = Duration::from_millis(100);
+/// What a provider is asked to complete.
+const QUESTION: &str = r#"{"messages":[{"role":"user","content":"ping"}],"max_completion_tokens":16}"#;
+/// More of an answer than this is not read.
+const ANSWER_BYTES: usize = 4 * 1024 * 1024;
+
+/// Starts the thread. It ends with the plane.
+pub(crate) fn start(shared: Arc<Shared>, mut phase: watch::Receiver<Phase>) -> std::io::Result<()> {
+    let runtime = Builder::new_current_thread().enable_all().max_blocking_threads(2).build()?;
+    std::thread::Builder::new().name("meseta-probe".to_owned()).spawn(move || {
+        LocalSet::new().block_on(&runtime, async move {
+            let prober = Rc::new(Prober { pool: Pool::new(shared.tls.clone()), due: RefCell::default() });
+            let mut tick = interval(TICK);
+            loop {
+                tokio::select! {
+                    _ = tick.tick() => prober.clone().look(&shared),
+                    changed = phase.changed() => {
+                        if changed.is_err() || *phase.borrow_and_update() != Phase::Serving { return }
+                    }
+                }
+            }
+        });
+    })?;
+    Ok(())
+}
+
+struct Prober {
+    pool: Rc<Pool>,
+    /// When each target is to be asked next; far away while it is being asked.
+    due: RefCell<HashMap<Arc<str>, Instant>>,
+}
+
+impl Prober {
+    fn look(self: Rc<Prober>, shared: &Shared) {
+        let snapshot = shared.snapshot.load();
+        let now = Instant::now();
+        self.pool.sweep();
+        self.due.borrow_mut().retain(|name, _| snapshot.targets.iter().any(|target| target.name == *name));
+        for target in &snapshot.targets {
+            let Some(settings) = target.probe else { continue };
+            let every = Duration::from_millis(settings.interval_ms.max(100));
+            {
+                let mut due = self.due.borrow_mut();
+                if due.get(&target.name).is_some_and(|due| *due > now) {
+                    continue;
+                }
+                due.insert(target.name.clone(), now + every);
+            }
+            let prober = self.clone();
+            let target = target.clone();
+            spawn_local(async move {
+                let patience = Duration::from_millis(settings.timeout_ms.max(1));
+                let outcome = match timeout(patience, prober.ask(&target, settings)).await {
+                    Ok(outcome) => outcome,
+                    Err(_) => Err(Cause::Timeout),
+                };
+                target.health.probed(&target.health_settings, outcome, Instant::now());
+            });
+        }
+    }
+
+    async fn ask(&self, target: &Target, settings: ProbeSettings) -> Result<(), Cause> {
+        let failed = |error: Error| error.failover().unwrap_or(Cause::Error);
+        match (settings.kind, &target.models, completion(target)) {
+            (ProbeKind::Models, Some(address), _) => {
+                self.call(target, &Method::GET, address, Bytes::new()).await.map_err(failed).and_then(judge)
+            }
+            (ProbeKind::Completion, _, Some((address, body))) => {
+                self.call(target, &Method::POST, &address, body).await.map_err(failed).and_then(judge)
+            }
+            // A wildcard has no model that could be asked, Bedrock no list of models where it is called.
+            _ => self.pool.reach(target, target.timeouts.connect).await.map_err(failed),
+        }
+    }
+
+    async fn call(
+        &self,
+        target: &Target,
+        method: &Method,
+        address: &Address,
+        body: Bytes,
+    ) -> Result<StatusCode, Error> {
+        let credential = target.credential(0);
+        let mut headers: HeaderMap = own_headers(target, credential);
+        sign(target, credential, method, address, &mut headers, &body)?;
+        let mut lease = self.pool.lease(target, target.timeouts.connect).await?;
+        let head = lease.send(method, &headers, &body, address).await.map_err(|failure| failure.error)?;
+        let mut read = 0;
+        while let Some(data) = poll_fn(|context| lease.poll_data(context)).await {
+            read += data?.len();
+            if read > ANSWER_BYTES {
+                return Ok(head.status());
+            }
+        }
+        lease.finish();
+        Ok(head.status())
+    }
+}
+
+/// A target that answers at all is there, whatever it thinks of the question; one that refuses our key cannot be used.
+fn judge(status: StatusCode) -> Result<(), Cause> {
+    match status {
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::PAYMENT_REQUIRED => {
+            Err(Cause::Credential)
+        }
+        StatusCode::REQUEST_TIMEOUT => Err(Cause::Timeout),
+        status if status.is_server_error() => Err(Cause::Error),
+        _ => Ok(()),
+    }
+}
+
+/// The shortest conversation there is, in the target's own dialect.
+fn completion(target: &Target) -> Option<(Arc<Address>, Bytes)> {
+    let model = target.model.as_deref()?;
+    let own = *target.dialects.first()?;
+    let mut losses = Losses::new(Dialect::OpenaiChat, own);
+    let question = Json::parse(QUESTION).ok()?;
+    let request = dialect::decode_request(Dialect::OpenaiChat, &question, &mut losses).ok()?;
+    let body = dialect::encode_request(own, &request, &target.destination(model), &mut losses).ok()?;
+    let address = target.address(Operation::conversation(own, false), model)?;
+    Some((address, body.into()))
+}
