@@ -224,7 +224,7 @@ class Plane:
             for lease, credential in renewed:
                 for target in snapshot["targets"]:
                     if target["name"] in lease.targets:
-                        target["auth"] = dict(credential.auth)
+                        target["credentials"] = [dict(credential.auth)]
             self._handle.swap(self._for_native(snapshot))
             self._snapshot = snapshot
             return True

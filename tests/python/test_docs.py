@@ -13,9 +13,16 @@ from meseta.reference import PAGES
 from meseta.settings import SETTINGS
 
 DOCS = Path(__file__).parents[2] / "docs"
-OURS = ("install-and-first-request.md", "providers.md", "coming-from-plano.md", "operations.md")
+OURS = (
+    "install-and-first-request.md",
+    "providers.md",
+    "pools.md",
+    "coming-from-plano.md",
+    "operations.md",
+)
 ENVIRONMENT = {"OPENAI_API_KEY": "k", "ANTHROPIC_API_KEY": "k", "AZURE_OPENAI_API_KEY": "k", "TEAM_KEY": "k"}
 ENVIRONMENT["AWS_BEARER_TOKEN_BEDROCK"] = ENVIRONMENT["OPENROUTER_API_KEY"] = "k"
+ENVIRONMENT |= {"FIRST_KEY": "k-1", "SECOND_KEY": "k-2"}
 
 
 @pytest.mark.parametrize("name", sorted(PAGES))

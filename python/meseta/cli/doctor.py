@@ -139,7 +139,9 @@ def _configuration(
         Finding("configuration", "warn", f"Line {warning.line}: {warning.message}", warning.hint)
         for warning in resolved.warnings
     ]
-    with_key = sum(target["auth"]["type"] in {"header", "sigv4"} for target in resolved.snapshot["targets"])
+    with_key = sum(
+        target["credentials"][0]["type"] in {"header", "sigv4"} for target in resolved.snapshot["targets"]
+    )
     findings.append(
         Finding("keys", "ok", f"{with_key} of {len(resolved.snapshot['targets'])} targets have a key.")
     )

@@ -56,7 +56,7 @@ class Fetches:
         """Put the credentials into the targets; offline check what can be checked and put `***`."""
         leases: list[Lease] = []
         for request, path in self._places.items():
-            users = [target for target in targets if target["auth"].get("request") == request]
+            users = [target for target in targets if target["credentials"][0].get("request") == request]
             try:
                 auth, expires = self._get(request, online=online)
             except CredentialError as error:
@@ -64,7 +64,7 @@ class Fetches:
                 self.problems.append(self.loaded.problem(code, path, str(error), error.hint, key=True))
                 continue
             for target in users:
-                target["auth"] = dict(auth)
+                target["credentials"] = [dict(auth)]
             granted = lease(request, tuple(target["name"] for target in users), expires)
             leases += [granted] if granted is not None else []
         return leases
@@ -80,7 +80,7 @@ class Fetches:
 
 
 class AccessBuilder:
-    """Turns the credential keys of an entry into the `auth` of its target."""
+    """Turns the credential keys of an entry into the `credentials` of its target."""
 
     def __init__(self, loaded: Loaded, environment: Mapping[str, str]) -> None:
         self.loaded = loaded
@@ -90,13 +90,24 @@ class AccessBuilder:
 
     def build(
         self, entry: PlanoProvider, path: KeyPath, row: providers.Provider, headers: Mapping[str, str]
-    ) -> snapshot.Auth:
+    ) -> list[snapshot.Auth]:
         """Return how the target authenticates; `row` says how this provider takes a key."""
+        several = entry.access_keys if isinstance(entry, Provider) else None
+        if several is not None and entry.access_key is not None:
+            message = "`access_key` and `access_keys` cannot stand together."
+            self._error("config.conflict", (*path, "access_keys"), message, "Keep `access_keys`.", key=True)
+        if several is not None and not entry.passthrough_auth:
+            return self._keys(several, (*path, "access_keys"), row, headers)
+        return [self._one(entry, path, row, headers)]
+
+    def _one(
+        self, entry: PlanoProvider, path: KeyPath, row: providers.Provider, headers: Mapping[str, str]
+    ) -> snapshot.Auth:
         if entry.passthrough_auth:
             self._overridden(entry, path)
             return {"type": "passthrough"}
         if entry.access_key is not None:
-            return self._key(entry.access_key, path, row, headers)
+            return self._key(entry.access_key, (*path, "access_key"), row, headers)
         if isinstance(entry, Provider) and entry.aws is not None and row.name == BEDROCK:
             return self._aws(entry.aws, (*path, "aws"), entry.base_url)
         if isinstance(entry, Provider) and row.name == VERTEX:
@@ -113,11 +124,30 @@ class AccessBuilder:
         return {"type": "none"}
 
     def _overridden(self, entry: PlanoProvider, path: KeyPath) -> None:
-        if entry.access_key is not None:
-            message = "`access_key` has no effect, because `passthrough_auth` sends the client's credential."
-            self._warn(
-                "config.overridden", (*path, "access_key"), message, "Remove one of the two.", key=True
-            )
+        for key in ("access_key", "access_keys"):
+            if getattr(entry, key, None) is not None:
+                message = f"`{key}` has no effect, because `passthrough_auth` sends the client's credential."
+                self._warn("config.overridden", (*path, key), message, "Remove one of the two.", key=True)
+
+    def _keys(
+        self,
+        references: Sequence[SecretReference],
+        path: KeyPath,
+        row: providers.Provider,
+        headers: Mapping[str, str],
+    ) -> list[snapshot.Auth]:
+        found: list[snapshot.Auth] = []
+        for number, reference in enumerate(references):
+            if reference.kind == "none":
+                message = "A key among several cannot be `none`."
+                self._error("config.invalid_value", (*path, number), message, "Remove it.")
+                continue
+            auth = self._key(reference, (*path, number), row, headers)
+            if auth in found and auth["type"] != "none":
+                message = f"This key is the same as that of `access_keys[{found.index(auth)}]`."
+                self._error("config.duplicate", (*path, number), message, "Remove one of them.")
+            found.append(auth)
+        return found or [{"type": "none"}]
 
     def _key(
         self,
@@ -126,19 +156,22 @@ class AccessBuilder:
         row: providers.Provider,
         headers: Mapping[str, str],
     ) -> snapshot.Auth:
-        secret = self.secret(reference, (*path, "access_key"))
+        secret = self.secret(reference, path)
         if secret is None:
             return {"type": "none"}
         auth = snapshot.header_auth(row, secret)
         if auth["name"] in headers:
-            message = f"The header {auth['name']} is set by `access_key` already."
-            self._error("config.conflict", (*path, "headers"), message, "Remove one of the two.", key=True)
+            several = isinstance(path[-1], int)
+            entry, key = (path[:-2], "access_keys") if several else (path[:-1], "access_key")
+            message = f"The header {auth['name']} is set by `{key}` already."
+            self._error("config.conflict", (*entry, "headers"), message, "Remove one of the two.", key=True)
         return auth
 
     def secret(self, reference: SecretReference, path: KeyPath) -> str | None:
         """Fetch a secret of the file; None when it is `none` or cannot be had, which is then a problem."""
         if reference.kind == "literal":
-            message = f"`{path[-1]}` holds the key itself, in clear text."
+            name = f"{path[-2]}[{path[-1]}]" if isinstance(path[-1], int) else path[-1]
+            message = f"`{name}` holds the key itself, in clear text."
             self._warn("config.literal_secret", path, message, "Write a reference: $NAME or file:/path.")
         if reference.kind == "file":
             self.loaded.reads(self.loaded.folder / reference.name)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 import ipaddress
 import ssl
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from meseta.config import snapshot
-from meseta.config.model import DEFAULT_PORT, KeyAuth, Listener, PlanoListener, PlanoTraffic, Tls
+from meseta.config.model import DEFAULT_PORT, ClientKey, KeyAuth, Listener, Tls
 from meseta.config.secrets import SecretError
 from meseta.config.targets import is_usable_name
 
@@ -17,10 +17,15 @@ if TYPE_CHECKING:
 
     from meseta.config.document import Path as KeyPath
     from meseta.config.load import Loaded
+    from meseta.config.plano import PlanoListener, PlanoTraffic
     from meseta.config.problems import Problem
+    from meseta.config.secrets import SecretReference
 
 LARGEST_PEM = 1_048_576
 """Bytes; a longer certificate chain or key is cut and then refused."""
+
+TENANT_DIGITS = 12
+"""Of the SHA-256 of a key: they name the tenant of a key that has no other name."""
 
 
 class ListenerBuilder:
@@ -32,6 +37,8 @@ class ListenerBuilder:
         self.problems: list[Problem] = []
         self.listeners: list[snapshot.Listener] = []
         self.paths: list[KeyPath] = []
+        self._concurrency: dict[str, int] = {}
+        """What the keys of each tenant say that it may have under way."""
 
     def add(self, written: Listener, path: KeyPath) -> None:
         """Add a listener of a `version: 1` file."""
@@ -77,34 +84,65 @@ class ListenerBuilder:
             hint = "Add `auth: {keys: [$NAME]}`, or `auth: none` if something else guards it."
             self._error("config.unsafe_listener", (*path, "address"), message, hint)
         if isinstance(auth, KeyAuth):
-            served["auth"] = {"type": "keys", "sha256": self._digests(auth, (*path, "auth", "keys"))}
+            served["auth"] = {"type": "keys", "keys": self._keys(auth, (*path, "auth", "keys"))}
         return served
 
-    def _digests(self, auth: KeyAuth, path: KeyPath) -> list[str]:
-        digests: list[str] = []
-        for number, reference in enumerate(auth.keys):
+    def _keys(self, auth: KeyAuth, path: KeyPath) -> list[dict[str, Any]]:
+        keys: dict[str, dict[str, Any]] = {}
+        for number, written in enumerate(auth.keys):
             here = (*path, number)
-            if reference.kind == "none":
-                message = "A key cannot be `none`."
-                self._error("config.invalid_value", here, message, "Write `auth: none` to ask for no key.")
+            settings = written if isinstance(written, ClientKey) else ClientKey.model_construct(key=written)
+            digest = self._digest(settings.key, (*here, "key") if settings is written else here)
+            if settings.tenant is not None and not is_usable_name(settings.tenant):
+                message = "`tenant` must be ASCII without control characters or outer spaces, and not empty."
+                self._error("config.invalid_value", (*here, "tenant"), message)
+            if digest is None:
                 continue
-            if reference.kind == "literal":
-                message = "The key stands in the file in clear text."
-                hint = "Write a reference: $NAME or file:/path."
-                self.problems.append(self.loaded.warning("config.literal_secret", here, message, hint))
-            if reference.kind == "file":
-                self.loaded.reads(self.loaded.folder / reference.name)
-            try:
-                secret = reference.resolve(self.environment, self.loaded.folder)
-            except SecretError as error:
-                self._error("config.unresolved_secret", here, str(error))
-                continue
-            if secret is None:  # only the word `none`, which was refused above
-                continue
-            digest = hashlib.sha256(secret.reveal().encode()).hexdigest()
-            if digest not in digests:
-                digests.append(digest)
-        return digests
+            key = {
+                "sha256": digest,
+                "tenant": settings.tenant or digest[:TENANT_DIGITS],
+                "priority": settings.priority,
+                "concurrency": self._limit(settings, here),
+            }
+            if keys.setdefault(digest, key) != key:
+                message = "This key stands here twice, and not with the same settings."
+                self._error("config.duplicate", here, message, "Remove one of them.")
+        return list(keys.values())
+
+    def _limit(self, key: ClientKey, path: KeyPath) -> int:
+        """Return what the tenant of a key may have under way, which all of its keys must agree on."""
+        if key.concurrency is None or key.tenant is None:
+            return key.concurrency or 0
+        if self._concurrency.setdefault(key.tenant, key.concurrency) != key.concurrency:
+            message = f"Another key says that the tenant {key.tenant!r} may have another number under way."
+            hint = "Write the same `concurrency` for both, or for one of them only."
+            self._error("config.conflict", (*path, "concurrency"), message, hint)
+        return key.concurrency
+
+    def agree(self) -> None:
+        """Give every key the limit of its tenant, which may stand at another one."""
+        for served in self.listeners:
+            for key in served["auth"].get("keys", ()):
+                key["concurrency"] = self._concurrency.get(key["tenant"], key["concurrency"])
+
+    def _digest(self, reference: SecretReference, path: KeyPath) -> str | None:
+        """Return the SHA-256 of a key; None when there is none, which is then a problem."""
+        if reference.kind == "none":
+            message = "A key cannot be `none`."
+            self._error("config.invalid_value", path, message, "Write `auth: none` to ask for no key.")
+            return None
+        if reference.kind == "literal":
+            message = "The key stands in the file in clear text."
+            hint = "Write a reference: $NAME or file:/path."
+            self.problems.append(self.loaded.warning("config.literal_secret", path, message, hint))
+        if reference.kind == "file":
+            self.loaded.reads(self.loaded.folder / reference.name)
+        try:
+            secret = reference.resolve(self.environment, self.loaded.folder)
+        except SecretError as error:
+            self._error("config.unresolved_secret", path, str(error))
+            return None
+        return hashlib.sha256(secret.reveal().encode()).hexdigest() if secret is not None else None
 
     def _tls(self, tls: Tls | None, path: KeyPath) -> dict[str, str] | None:
         if tls is None:

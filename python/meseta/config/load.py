@@ -14,14 +14,13 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from meseta.config.document import LARGEST_BYTES, Document, read_document
-from meseta.config.model import (
+from meseta.config.model import File, Listener
+from meseta.config.plano import (
     GUARDS,
     NOT_SERVED,
     NOT_YET_IN_LISTENERS,
     NOT_YET_IN_VERSION_1,
     PLANO_VERSIONS,
-    File,
-    Listener,
     PlanoFile,
 )
 from meseta.config.problems import ConfigError, Problem
@@ -36,7 +35,7 @@ if TYPE_CHECKING:
 
     from meseta.config.document import Path as KeyPath
 
-SECTIONS = ("listeners", "model_providers", "llm_providers", "model_aliases")
+SECTIONS = ("listeners", "model_providers", "llm_providers", "model_aliases", "pools")
 """The parts of which one entry can be left out without losing the others."""
 
 
@@ -168,7 +167,18 @@ def _check(loaded: Loaded, tree: dict[str, Any], kind: type[File] | type[PlanoFi
         loaded.problems += _not_served(loaded.document, tree)
 
 
-STANDS_ALONE = {"timeouts", "forward_headers", "http_version", "ask_stream_usage", "max_output_tokens"}
+STANDS_ALONE = {
+    "timeouts",
+    "forward_headers",
+    "http_version",
+    "ask_stream_usage",
+    "max_output_tokens",
+    "limits",
+    "health",
+    "probe",
+    "price",
+    "prompt_cache",
+}
 """Keys of a provider on which nothing else depends: a mistake in one hides no other mistake of its entry."""
 
 
@@ -271,6 +281,7 @@ def _missing_hint(key: str) -> str:
 _TYPES = {
     "string_type": "text (quote a number or a word such as true)",
     "int_type": "a whole number",
+    "float_type": "a number",
     "bool_type": "true or false",
     "list_type": "a list",
     "dict_type": "a mapping of keys to values",
@@ -294,6 +305,10 @@ def _sentence(path: KeyPath, detail: ErrorDetails) -> str:
         return f"{subject}: {context['error']}"
     if kind == "too_short":
         return f"{subject} needs at least one entry."
+    if kind == "too_long":
+        return f"{subject} has more than {context['max_length']} entries."
+    if kind == "greater_than":
+        return f"{subject} must be more than {_bound(context['gt'], _measure(path))}{_shown(path, value)}."
     if kind in {"greater_than_equal", "less_than_equal"}:
         bound = context.get("ge", context.get("le"))
         limit = "at least" if kind == "greater_than_equal" else "at most"
@@ -301,9 +316,26 @@ def _sentence(path: KeyPath, detail: ErrorDetails) -> str:
     return f"{subject}: {detail['msg']}."
 
 
+DURATIONS = {
+    "timeouts",
+    "timeout",
+    "queue_timeout",
+    "keep",
+    "window",
+    "rest",
+    "rest_max",
+    "ramp",
+    "interval",
+    "after",
+    "backoff",
+    "backoff_max",
+}
+"""Keys whose numbers are milliseconds."""
+
+
 def _measure(path: KeyPath) -> str:
     names = {str(part) for part in path}
-    if names & {"timeouts", "timeout", "keep"}:
+    if names & DURATIONS:
         return "duration"
     return "size" if names & {"body", "head", "max_size", "max_response_size"} else "number"
 
@@ -313,7 +345,7 @@ def _bound(bound: object, measure: str) -> str:
         return format_duration(max(bound, DURATION_UNITS["ms"]))
     if isinstance(bound, int) and measure == "size":
         return format_size(bound)
-    return str(bound)
+    return f"{bound:g}" if isinstance(bound, float) else str(bound)
 
 
 def _last_name(path: KeyPath) -> str:
@@ -323,7 +355,17 @@ def _last_name(path: KeyPath) -> str:
     return names[-1] if isinstance(path[-1], str) else f"{names[-1]}[{path[-1]}]"
 
 
-SECRET_PLACES = {"access_key", "keys", "auth", "headers", "aws", "google"}
+SECRET_PLACES = {
+    "access_key",
+    "access_keys",
+    "keys",
+    "shared",
+    "session_cache",
+    "auth",
+    "headers",
+    "aws",
+    "google",
+}
 """Keys whose values are never shown in a message."""
 
 
@@ -338,7 +380,7 @@ def _not_served(document: Document, tree: dict[str, Any]) -> list[Problem]:
     """Return a warning for each key of a Plano file that is read and has no effect."""
     found = [(key,) for key in tree if key in NOT_SERVED[PlanoFile]]
     paths: list[KeyPath] = [*found]
-    for section in ("listeners", "model_providers", "llm_providers"):
+    for section in ("listeners", "model_providers", "llm_providers", "routing"):
         entries = tree.get(section)
         paths += _not_served_in(tree, (section,), entries)
         if isinstance(entries, (list, dict)):
@@ -349,7 +391,10 @@ def _not_served(document: Document, tree: dict[str, Any]) -> list[Problem]:
         key = str(path[-1])
         message = f"`{key}` is a key of Plano that Meseta does not serve yet; it has no effect."
         hint = ""
-        if key in GUARDS:
+        if key == "max_retries":
+            message = "`max_retries` has no effect: a model that is called by its own name is called once."
+            hint = "In a `version: 1` file, a pool tries again, at other targets."
+        elif key in GUARDS:
             message = (
                 f"`{key}` is a key of Plano that Meseta does not serve yet: nothing is guarded or "
                 "limited by it."

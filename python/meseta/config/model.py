@@ -1,4 +1,4 @@
-"""What people write: the models of a `version: 1` file and of a Plano file.
+"""What people write: the models of a `version: 1` file.
 
 Every field says in its description what it is, in which unit, and what happens without it; the JSON Schema
 and
@@ -7,74 +7,27 @@ the reference page are generated from here.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Discriminator,
-    Field,
-    PlainSerializer,
-    Tag,
-    WithJsonSchema,
-)
+from pydantic import Discriminator, Field, Tag
 
 from meseta.config.dialects import Dialect
-from meseta.config.secrets import MASK, SecretReference
-from meseta.config.units import DURATION_PATTERN, SIZE_PATTERN, parse_duration_ms, parse_size_bytes
+from meseta.config.form import Duration, Flag, Port, PositiveDuration, SecretText, SharedText, Size, Strict
+from meseta.config.traffic import (
+    Admission,
+    Health,
+    Pool,
+    Price,
+    Probe,
+    PromptCache,
+    PromptCaching,
+    Retry,
+    RetryBudget,
+    Routing,
+    TargetLimits,
+)
 
 DEFAULT_PORT = 12000
-
-
-def _flag(value: object) -> object:
-    """Plano's parser read YAML 1.1, where these words are booleans."""
-    if isinstance(value, str):
-        return {"yes": True, "on": True, "no": False, "off": False}.get(value.lower(), value)
-    return value
-
-
-Duration = Annotated[
-    int,
-    BeforeValidator(parse_duration_ms),
-    WithJsonSchema({"type": "string", "pattern": DURATION_PATTERN, "examples": ["500ms", "2s", "5m"]}),
-]
-"""Milliseconds inside; `2s`, `500ms`, `5m`, `1h`, `7d` in the file."""
-
-Size = Annotated[
-    int,
-    BeforeValidator(parse_size_bytes),
-    WithJsonSchema({"type": "string", "pattern": SIZE_PATTERN, "examples": ["32MiB", "2GB"]}),
-]
-"""Bytes inside; `32MiB`, `2GB` in the file."""
-
-Flag = Annotated[bool, BeforeValidator(_flag), WithJsonSchema({"type": "boolean"})]
-
-SecretText = Annotated[
-    SecretReference,
-    BeforeValidator(SecretReference.parse),
-    PlainSerializer(lambda _: MASK, return_type=str),
-    WithJsonSchema({"type": "string", "examples": ["$OPENAI_API_KEY", "file:/run/secrets/openai", "none"]}),
-]
-"""A reference to a secret, never the secret in a form that could be printed."""
-
-Port = Annotated[int, Field(ge=0, le=65535)]
-
-PositiveDuration = Annotated[Duration, Field(ge=1)]
-
-
-class Strict(BaseModel):
-    """A section of the file: keys that it does not name are errors, and nothing is coerced silently."""
-
-    model_config = ConfigDict(
-        extra="forbid",
-        strict=True,
-        frozen=True,
-        arbitrary_types_allowed=True,
-        use_attribute_docstrings=True,
-        # A file is of one version; the models of the other are never built.
-        defer_build=True,
-    )
 
 
 class Timeouts(Strict):
@@ -126,13 +79,6 @@ class PlanoProvider(Strict):
     """Answer requests that name no model. At most one entry, and no wildcard. Default `false`."""
 
 
-class PlanoProviderEntry(PlanoProvider):
-    """A provider entry of a Plano file."""
-
-    routing_preferences: Any = None
-    """Known, not served yet: a warning, and no effect."""
-
-
 class Aws(Strict):
     """Region and credentials of Amazon Bedrock.
 
@@ -180,6 +126,10 @@ class Google(Strict):
 class Provider(PlanoProvider):
     """One model, or with `provider/*` every model, of one provider."""
 
+    access_keys: Annotated[list[SecretText], Field(min_length=1, max_length=64)] | None = None
+    """Several keys instead of one `access_key`; calls are spread over them.
+
+    A key that is limited or refused rests, and the others are used."""
     dialects: Annotated[list[Dialect], Field(min_length=1)] | None = None
     """What the provider speaks, in order of preference.
 
@@ -195,6 +145,17 @@ class Provider(PlanoProvider):
     """Of `vertex_ai`: project, location and credentials."""
     timeouts: Timeouts = Field(default_factory=Timeouts)
     """Time limits of calls to this provider."""
+    limits: TargetLimits = Field(default_factory=TargetLimits)
+    """How many calls there are at once. Each model that a pool or an alias takes out of a wildcard has
+    limits of its own."""
+    health: Health = Field(default_factory=Health)
+    """When it is left alone for a while after failures."""
+    probe: Probe | None = None
+    """Ask whether it is there, whether or not anybody calls it. Default: never."""
+    price: Price | None = None
+    """What the model costs. Default: what Meseta knows of the models of the usual providers."""
+    prompt_cache: PromptCache = Field(default_factory=PromptCache)
+    """What the provider keeps of a prompt. Default: what the provider says about itself."""
     http_version: Literal["auto", "http1", "http2"] = "auto"
     """HTTP version towards the provider. `auto` negotiates on TLS and uses HTTP/1.1 in clear text. Default
     `auto`."""
@@ -216,11 +177,36 @@ class Alias(Strict):
     """The name of an entry, `provider/model`, or a model that a wildcard matches. Not another alias."""
 
 
+class ClientKey(Strict):
+    """A key with what is to be known of who sends it."""
+
+    key: SecretText
+    """The key: `$NAME`, `${NAME}` or `file:/path`."""
+    tenant: str | None = None
+    """For whom it speaks; keys of one tenant share its limits and its place in the queue.
+
+    The log shows it. Default: the first 12 hexadecimal digits of the key's SHA-256."""
+    priority: Literal["high", "normal", "low"] = "normal"
+    """Who goes first when not everybody can be served: `low` is refused before `normal`, and `normal` before
+    `high`. Default `normal`."""
+    concurrency: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
+    """Most requests of the tenant at once. Default: `admission.tenant_concurrency`."""
+
+
+def _key_kind(value: object) -> str:
+    return "settings" if isinstance(value, dict) else "secret"
+
+
+KeyOrSettings = Annotated[
+    Annotated[SecretText, Tag("secret")] | Annotated[ClientKey, Tag("settings")], Discriminator(_key_kind)
+]
+
+
 class KeyAuth(Strict):
     """Clients must send one of these keys."""
 
-    keys: list[SecretText] = Field(min_length=1)
-    """Accepted keys, each `$NAME`, `${NAME}` or `file:/path`.
+    keys: list[KeyOrSettings] = Field(min_length=1)
+    """Accepted keys, each `$NAME`, `${NAME}`, `file:/path`, or a mapping with `key`.
 
     Clients send one as `authorization: Bearer KEY` or
     as `x-meseta-key: KEY`."""
@@ -301,6 +287,12 @@ class Store(Strict):
     """How long records are kept, at least `1h`, in whole hours rounded up. Default `7d`."""
     max_size: Annotated[Size, Field(ge=1_048_576)] = 2_147_483_648
     """Largest size of the log, at least `1MiB`; the oldest records go first. Default `2GiB`."""
+    shared: SharedText | None = None
+    """A Redis or Valkey server where replicas share sessions, limits and what they know of the targets:
+    `redis://host:6379/0`, `rediss://` for TLS, `redis+unix:///path` for a socket. A password is written as
+    `redis://user:$PASSWORD@host:6379/0`, or the whole address as `$NAME`. Requests go on without the server.
+
+    Default: every replica for itself."""
 
 
 def _store_kind(value: object) -> str:
@@ -346,141 +338,21 @@ class File(Strict):
     """What can be called."""
     model_aliases: dict[str, Alias] = Field(default_factory=dict)
     """Other names for models. Default: none."""
+    pools: list[Pool] = Field(default_factory=list)
+    """Names for several models that stand in for each other. Default: none."""
+    retry: Retry = Field(default_factory=Retry)
+    """How often a request to a pool is tried, where the pool does not say."""
+    retry_budget: RetryBudget = Field(default_factory=RetryBudget)
+    """How many tries there are beyond the first ones, of all pools together."""
+    admission: Admission | None = None
+    """How many requests are under way at once. Default: no limit, and nobody waits."""
+    prompt_caching: PromptCaching = Field(default_factory=PromptCaching)
+    """Make use of the providers' prompt caches."""
+    routing: Routing = Field(default_factory=Routing)
+    """Sessions, and what it may cost to move one."""
     store: StoreOrOff = Field(default_factory=Store)
     """The log of requests, or `off` for none."""
     responses: ResponsesOrOff | None = None
     """The store of the Responses API, beside the log, or `off` for none.
 
     Without this key responses are kept with the defaults, unless `store` is `off`."""
-
-
-class PlanoListener(Strict):
-    """A listener of a Plano file.
-
-    `max_retries`, `router`, `agents` and filters are accepted and not served.
-    """
-
-    name: str
-    """Name of the listener."""
-    type: Literal["model", "prompt", "agent"] = "model"
-    """Listeners of type `model` are served; others give a warning."""
-    address: str | None = None
-    """IP address to listen on. Default `127.0.0.1` (Plano: `0.0.0.0`)."""
-    port: Port | None = None
-    """Port to listen on. Default 12000."""
-    timeout: PositiveDuration | None = None
-    """Longest time for a whole call, such as `30s`; becomes the total limit of every provider."""
-    auth: Auth | None = None
-    """Meseta's own key: `none`, or `{keys: [...]}`. Must be written when `address` is not loopback."""
-    max_retries: Any = None
-    """Known, not served yet: a warning, and no effect."""
-    router: Any = None
-    """Known, not served yet: a warning, and no effect."""
-    agents: Any = None
-    """Known, not served yet: a warning, and no effect."""
-    input_filters: Any = None
-    """Known, not served yet: a warning, and no effect."""
-    output_filters: Any = None
-    """Known, not served yet: a warning, and no effect."""
-    filters: Any = None
-    """Known, not served yet: a warning, and no effect."""
-
-
-class PlanoTraffic(Strict):
-    """One direction of Plano's older listener form."""
-
-    address: str | None = None
-    """IP address to listen on. Default `127.0.0.1` (Plano: `0.0.0.0`)."""
-    port: Port | None = None
-    """Port to listen on. Default 12000."""
-    timeout: PositiveDuration | None = None
-    """Longest time for a whole call, such as `30s`."""
-    auth: Auth | None = None
-    """Meseta's own key: `none`, or `{keys: [...]}`."""
-    message_format: Any = None
-    """Known, not served: a warning, and no effect."""
-
-
-class PlanoTrafficListeners(Strict):
-    """Plano's older form of `listeners`: one object with a key for each direction."""
-
-    egress_traffic: PlanoTraffic | None = None
-    """The model listener."""
-    ingress_traffic: Any = None
-    """The prompt listener: not served, a warning."""
-
-
-def _listeners_kind(value: object) -> str:
-    return "traffic" if isinstance(value, dict) else "list"
-
-
-class PlanoFile(Strict):
-    """A Plano configuration, `version: v0.3.0` or `v0.4.0`."""
-
-    version: Literal["v0.3.0", "v0.4.0"]
-    """Version of Plano's format."""
-    listeners: Annotated[
-        Annotated[list[PlanoListener], Tag("list")] | Annotated[PlanoTrafficListeners, Tag("traffic")],
-        Discriminator(_listeners_kind),
-    ]
-    """Where clients connect."""
-    model_providers: list[PlanoProviderEntry] = Field(default_factory=list)
-    """What can be called."""
-    llm_providers: list[PlanoProviderEntry] | None = None
-    """The older name of `model_providers`; not both."""
-    model_aliases: dict[str, Alias] = Field(default_factory=dict)
-    """Other names for models."""
-    agents: Any = None
-    """Known, not served yet."""
-    filters: Any = None
-    """Known, not served yet."""
-    routing_preferences: Any = None
-    """Known, not served yet."""
-    overrides: Any = None
-    """Known, not served yet."""
-    prompt_targets: Any = None
-    """Known, not served yet."""
-    ratelimits: Any = None
-    """Known, not served yet."""
-    tracing: Any = None
-    """Known, not served yet."""
-    routing: Any = None
-    """Known, not served yet."""
-    prompt_caching: Any = None
-    """Known, not served yet."""
-    state_storage: Any = None
-    """Known, not served yet."""
-    model_metrics_sources: Any = None
-    """Known, not served yet."""
-    endpoints: Any = None
-    """Known, not served yet."""
-    mode: Any = None
-    """Known, has no effect in Plano either."""
-    prompt_guards: Any = None
-    """Known, not served yet."""
-    system_prompt: Any = None
-    """Known, not served yet."""
-
-
-PLANO_VERSIONS = ("v0.3.0", "v0.4.0")
-
-NOT_SERVED: dict[type[BaseModel], frozenset[str]] = {
-    PlanoFile: frozenset(PlanoFile.model_fields)
-    - {"version", "listeners", "model_providers", "llm_providers", "model_aliases"},
-    PlanoListener: frozenset(
-        {"max_retries", "router", "agents", "input_filters", "output_filters", "filters"}
-    ),
-    PlanoTraffic: frozenset({"message_format"}),
-    PlanoTrafficListeners: frozenset({"ingress_traffic"}),
-    PlanoProviderEntry: frozenset({"routing_preferences"}),
-}
-"""Keys of Plano files that are read, named in a warning, and have no effect."""
-
-NOT_YET_IN_VERSION_1 = NOT_SERVED[PlanoFile] | {"pools", "policies", "keys", "budgets"}
-"""Top-level keys that a `version: 1` file will have one day; until then they are errors that say so."""
-
-NOT_YET_IN_LISTENERS = NOT_SERVED[PlanoListener] | {"strategy", "timeout"}
-"""The same for listeners of a `version: 1` file."""
-
-GUARDS = frozenset({"prompt_guards", "filters", "input_filters", "output_filters", "ratelimits"})
-"""Keys whose absence changes what may pass, so that the warning must be plain about it."""

@@ -7,7 +7,6 @@ OpenRouter must not be taken for OpenAI's.
 
 from __future__ import annotations
 
-import copy
 from typing import TYPE_CHECKING
 
 from meseta.config import snapshot
@@ -15,7 +14,7 @@ from meseta.config.sections import nearest
 from meseta.config.targets import Entry, is_usable_name
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from meseta.config.load import Loaded
     from meseta.config.model import Alias
@@ -25,12 +24,16 @@ if TYPE_CHECKING:
 class Naming:
     """The tables `names`, `wildcards`, `default` and `catalog`, and what is wrong with them."""
 
-    def __init__(self, loaded: Loaded, *, complete: bool, broken: set[str]) -> None:
+    def __init__(
+        self, loaded: Loaded, *, complete: bool, broken: set[str], pools: Collection[str] = ()
+    ) -> None:
         self.loaded = loaded
         self.complete = complete
         """False when entries could not even be read; any name may then be missing for that."""
         self.broken = broken
         """Names of entries that were left out because of other mistakes: they are not unknown."""
+        self.pools = pools
+        """Names of the pools of the file."""
         self.problems: list[Problem] = []
         self.targets: list[snapshot.Target] = []
         self.names: dict[str, str] = {}
@@ -38,6 +41,8 @@ class Naming:
         self.default: str | None = None
         self.catalog: list[dict[str, str]] = []
         self._ambiguous: set[str] = set()
+        self._patterns: dict[str, Entry] = {}
+        """The wildcard entry of each provider."""
 
     def add_entries(self, entries: list[Entry]) -> None:
         """Name every target."""
@@ -84,7 +89,7 @@ class Naming:
             elif entry.default:
                 default, self.default = entry, name
             if entry.wildcard:
-                self.wildcards[provider] = name
+                self.wildcards[provider], self._patterns[provider] = name, entry
             seen[name] = entry
         return list(seen.values())
 
@@ -100,6 +105,8 @@ class Naming:
                 self.names[name] = entries[0].target["name"]
                 continue
             self._ambiguous.add(name)
+            if name in self.pools:
+                continue  # then it is the name of the pool, and means all of them
             full = " or ".join(entry.target["name"] for entry in entries[:4])
             message = (
                 f"{name!r} is offered by {len(entries)} entries, so it is not among the {noun} that "
@@ -119,9 +126,13 @@ class Naming:
                 message = "An alias must be ASCII without control characters or outer spaces."
                 self._error("config.invalid_value", path, message, key=True)
                 continue
-            found = self._find(alias.target)
+            found = self.find(alias.target)
             if found is None:
-                if self.complete and not self._is_broken(alias.target):
+                if alias.target in self.pools:
+                    message = f"{alias.target[:80]!r} is a pool; an alias must lead to a model."
+                    hint = "Clients may send the name of the pool itself."
+                    self._error("config.unknown_reference", (*path, "target"), message, hint)
+                elif not self.is_excused(alias.target):
                     self._unknown(alias.target, (*path, "target"), aliases)
                 continue
             if self.names.get(name, found) != found:
@@ -137,7 +148,7 @@ class Naming:
             {"id": name, "owned_by": owners[found]} for name, found in taken.items() if name not in listed
         ]
 
-    def _find(self, wanted: str) -> str | None:
+    def find(self, wanted: str) -> str | None:
         """Return the target that a name leads to; a model behind a wildcard becomes a target of its own."""
         if wanted in self.names:
             return self.names[wanted]
@@ -150,17 +161,24 @@ class Naming:
             or provider not in self.wildcards
         ):
             return None
-        pattern = next(target for target in self.targets if target["name"] == self.wildcards[provider])
-        concrete = copy.deepcopy(pattern)
-        concrete["name"], concrete["model"] = wanted, model
-        self.targets.append(concrete)
+        self.targets.append(self._patterns[provider].concrete(wanted, model))
         self.names[wanted] = wanted
         if all(row["id"] != wanted for row in self.catalog):
             self.catalog.append({"id": wanted, "owned_by": provider})
         return wanted
 
-    def _is_broken(self, wanted: str) -> bool:
-        return wanted in self.broken or f"{wanted.partition('/')[0]}/*" in self.broken
+    def is_excused(self, wanted: str) -> bool:
+        """Whether an unknown name may be unknown for another mistake, which is said elsewhere."""
+        broken = wanted in self.broken or f"{wanted.partition('/')[0]}/*" in self.broken
+        return broken or not self.complete
+
+    def is_wildcard(self, wanted: str) -> bool:
+        """Whether a name is that of an entry for every model of a provider."""
+        return wanted in self.wildcards.values() or wanted.endswith("/*")
+
+    def is_ambiguous(self, wanted: str) -> bool:
+        """Whether several entries offer this model id."""
+        return wanted in self._ambiguous
 
     def _unknown(self, wanted: str, path: tuple[str | int, ...], aliases: Mapping[str, Alias]) -> None:
         shown = wanted[:80]

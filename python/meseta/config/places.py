@@ -113,13 +113,13 @@ class PlaceFinder:
             if getattr(entry, key) is not None and row.name != owner:
                 message = f"`{key}` is for {owner} only."
                 self._error("config.conflict", (*path, key), message, "Remove the key.", key=True)
-        if entry.aws is not None and row.name == BEDROCK and (entry.access_key or entry.passthrough_auth):
+        if entry.aws is not None and row.name == BEDROCK and _has_credential(entry):
             extra = set(entry.aws.model_fields_set) - {"region"}
             if extra:
                 message = (
                     "`aws` has no say here beyond its `region`, because another key gives the credential."
                 )
-                hint = "Remove `access_key` or `passthrough_auth`, or keep only `region`."
+                hint = "Remove the key or `passthrough_auth`, or keep only `region`."
                 self._error("config.conflict", (*path, "aws"), message, hint, key=True)
 
     def _api_version(self, entry: PlanoProvider, path: KeyPath, row: providers.Provider) -> str | None:
@@ -191,7 +191,7 @@ class PlaceFinder:
                 return None
             project = str(info.get("project_id") or "") or None
         project = project or snapshot.first_set(("GOOGLE_CLOUD_PROJECT",), self.access.environment)
-        if project is None and entry.access_key is not None:
+        if project is None and (entry.access_key is not None or getattr(entry, "access_keys", None)):
             # With an API key the project is that of the key.
             return vertex_origin("global"), "/v1/publishers/google"
         if project is None:
@@ -223,6 +223,10 @@ class PlaceFinder:
 
     def _error(self, code: str, path: KeyPath, message: str, hint: str = "", *, key: bool = False) -> None:
         self.access.problems.append(self.access.loaded.problem(code, path, message, hint, key=key))
+
+
+def _has_credential(entry: Provider) -> bool:
+    return entry.access_key is not None or entry.access_keys is not None or entry.passthrough_auth
 
 
 def _has_path(base_url: str | None) -> bool:

@@ -115,7 +115,8 @@ CODES = (
         "A value looks like a reference to the environment but stands in a key where nothing is "
         "expanded, so it "
         "is used as it is.",
-        "References work in `access_key`, `auth.keys` and the keys of `aws` only. Write the value itself.",
+        "References work in secrets only: `access_key`, `access_keys`, `auth.keys`, the keys of `aws`, and "
+        "the address of the shared store. Write the value itself.",
     ),
     Code(
         "config.ambiguous_name",
@@ -126,6 +127,11 @@ CODES = (
         "config.no_credential",
         "A provider that asks for a key has neither `access_key` nor `passthrough_auth`.",
         "Add `access_key: $NAME`, or `passthrough_auth: true`, or `access_key: none` if it needs none.",
+    ),
+    Code(
+        "config.no_price",
+        "`routing_budget` weighs the prices of models, and none of the file's models has one.",
+        "Name the models in `model_providers` or in a pool instead of wildcards, or write their `price`.",
     ),
     Code(
         "config.overridden",

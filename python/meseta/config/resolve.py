@@ -10,15 +10,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from meseta.config import snapshot
+from meseta.config.economics import Economics
 from meseta.config.environment import gather
 from meseta.config.listeners import ListenerBuilder
 from meseta.config.load import Loaded, load_file
-from meseta.config.model import File, PlanoFile, PlanoTrafficListeners, Responses
+from meseta.config.model import File, Responses
 from meseta.config.naming import Naming
+from meseta.config.plano import PlanoFile, PlanoTrafficListeners
+from meseta.config.pools import PoolBuilder, check_retry
+from meseta.config.prices import PublishedPrices
 from meseta.config.problems import ConfigError, Problem
 from meseta.config.providers import BY_NAME, SIMULATOR
 from meseta.config.resolved import Resolved
+from meseta.config.sessions import SessionBuilder
 from meseta.config.targets import Entry, TargetBuilder
+from meseta.config.traffic import Retry
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -27,6 +33,7 @@ if TYPE_CHECKING:
     from meseta.config.credentials import Lease
     from meseta.config.document import Path as KeyPath
     from meseta.config.model import PlanoProvider
+    from meseta.config.prices import Prices
 
 
 def resolve_file(
@@ -63,14 +70,20 @@ def resolve_loaded(
     simulator_url: str = snapshot.SIMULATOR_URL,
     port: int | None = None,
     online: bool = False,
+    prices: Prices | None = None,
 ) -> Resolved:
-    """Resolve a configuration that was read; raise ConfigError with every mistake, those of form included."""
+    """Resolve a configuration that was read; raise ConfigError with every mistake, those of form included.
+
+    `prices` (default: the published ones) knows what models cost whose price the file does not say.
+    """
     problems = list(loaded.problems)
     document: snapshot.Snapshot | None = None
     leases: list[Lease] = []
     if loaded.config is not None:
         loaded.reads(loaded.folder / ".env")
-        run = _Run(loaded, gather(loaded.folder, environment), home, simulator_url)
+        run = _Run(
+            loaded, gather(loaded.folder, environment), home, simulator_url, prices or PublishedPrices()
+        )
         document = run.document(loaded.config, port)
         problems += run.problems
         if run.fetches is not None and not any(problem.severity == "error" for problem in problems):
@@ -86,12 +99,18 @@ class _Run:
     """One pass over one file."""
 
     def __init__(
-        self, loaded: Loaded, environment: Mapping[str, str], home: str | None, simulator_url: str
+        self,
+        loaded: Loaded,
+        environment: Mapping[str, str],
+        home: str | None,
+        simulator_url: str,
+        prices: Prices,
     ) -> None:
         self.loaded = loaded
         self.environment = environment
         self.home = home
         self.simulator_url = simulator_url
+        self.prices = prices
         self.problems: list[Problem] = []
         self.fetches: Fetches | None = None
 
@@ -100,25 +119,38 @@ class _Run:
         if port is not None and listeners:
             listeners[0]["port"] = port
         entries, broken = self._entries(config)
+        written = config.pools if isinstance(config, File) else []
         naming = Naming(
             self.loaded,
-            complete=not self.loaded.kept.keys() & {"model_providers", "llm_providers"},
+            complete=not self.loaded.kept.keys() & {"model_providers", "llm_providers", "pools"},
             broken=broken,
+            pools=[pool.name for pool in written],
         )
         naming.add_entries(entries)
         naming.add_aliases(config.model_aliases)
-        self.problems += naming.problems
-        return {
+        retry = config.retry if isinstance(config, File) else Retry()
+        check_retry(self.loaded, self.problems, retry, ("retry",))
+        pools = PoolBuilder(self.loaded, naming, retry, config.model_aliases)
+        pools.add_all(written)
+        sessions = SessionBuilder(self.loaded, self.environment, config)
+        document: snapshot.Snapshot = {
             "format": snapshot.FORMAT,
             "listeners": listeners,
             "targets": naming.targets,
             "names": naming.names,
             "wildcards": naming.wildcards,
             "default": naming.default,
+            "pools": pools.pools,
+            "retry_budget": _retry_budget(config),
+            "admission": _admission(config),
+            "sessions": sessions.sessions(naming.targets),
+            "shared": sessions.shared(),
             "catalog": naming.catalog,
             "log": self._log(config),
             "responses": self._responses(config),
         }
+        self.problems += [*naming.problems, *pools.problems, *sessions.problems]
+        return document
 
     def _listeners(self, config: File | PlanoFile) -> list[snapshot.Listener]:
         builder = ListenerBuilder(self.loaded, self.environment)
@@ -144,13 +176,14 @@ class _Run:
             self.problems.append(
                 self.loaded.problem("config.missing_key", ("listeners",), message, hint, key=True)
             )
+        builder.agree()
         self.problems += builder.problems
         return builder.listeners
 
     def _entries(self, config: File | PlanoFile) -> tuple[list[Entry], set[str]]:
         """Return the targets of the file, and the names of the entries that did not become one."""
         section, providers = self._providers(config)
-        builder = TargetBuilder(self.loaded, self.environment, self.simulator_url)
+        builder = TargetBuilder(self.loaded, self.environment, self.simulator_url, self.prices)
         total_ms = _plano_timeout(config)
         built = [builder.build(entry, (section, number), total_ms) for number, entry in enumerate(providers)]
         self.problems += builder.problems
@@ -160,7 +193,7 @@ class _Run:
         if simulated and not any(
             entry.wildcard and entry.target["provider"] == SIMULATOR for entry in entries
         ):
-            entries.append(_simulator(simulated[0]))
+            entries.append(_simulator(simulated[0], self.prices))
         broken: set[str] = set()
         for entry, target in zip(providers, built, strict=True):
             if target is None:
@@ -198,6 +231,11 @@ class _Run:
         return snapshot.log(folder, keep_hours=_hours(store.keep), max_bytes=store.max_size)
 
     def _responses(self, config: File | PlanoFile) -> dict[str, object] | None:
+        storage = config.state_storage if isinstance(config, PlanoFile) else None
+        if storage is not None and storage.type != "memory":
+            message = f"Responses are kept in a file beside the log, and not in {storage.type}."
+            path: KeyPath = ("state_storage", "type")
+            self.problems.append(self.loaded.warning("config.not_served", path, message))
         wish = config.responses if isinstance(config, File) else Responses()
         if wish is None and isinstance(config, File):
             # Who keeps no log does not expect whole conversations to be kept.
@@ -223,10 +261,30 @@ def _hours(milliseconds: int) -> int:
     return -(-milliseconds // 3_600_000)
 
 
-def _simulator(like: Entry) -> Entry:
+def _retry_budget(config: File | PlanoFile) -> dict[str, float]:
+    if isinstance(config, PlanoFile):
+        return dict(snapshot.RETRY_BUDGET)
+    return {"percent": config.retry_budget.share, "minimum_per_second": config.retry_budget.minimum}
+
+
+def _admission(config: File | PlanoFile) -> dict[str, int] | None:
+    if isinstance(config, PlanoFile) or config.admission is None:
+        return None
+    wish = config.admission
+    return {
+        "concurrency": wish.concurrency,
+        "tenant_concurrency": wish.tenant_concurrency,
+        "queue": wish.queue,
+        "queue_ms": wish.queue_timeout if wish.queue else 0,
+    }
+
+
+def _simulator(like: Entry, prices: Prices) -> Entry:
     """Return the wildcard for the simulator, which is there whenever the file names the simulator at all."""
-    target = snapshot.target(f"{SIMULATOR}/*", SIMULATOR, "*", like.target["base_url"], BY_NAME[SIMULATOR])
-    return Entry(target, like.path, target["name"], named=False, default=False)
+    row = BY_NAME[SIMULATOR]
+    target = snapshot.target(f"{SIMULATOR}/*", SIMULATOR, "*", like.target["base_url"], row)
+    economics = Economics(row, None, prices)
+    return Entry(target, like.path, target["name"], named=False, default=False, economics=economics)
 
 
 def _plano_timeout(config: File | PlanoFile) -> int | None:

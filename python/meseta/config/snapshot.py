@@ -10,6 +10,7 @@ import copy
 from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 from meseta.config.dialects import MESSAGES, paths
+from meseta.config.prompt_caches import PromptCache, prompt_cache
 from meseta.config.providers import (
     ANTHROPIC_VERSION,
     AWS_REGIONS,
@@ -22,6 +23,7 @@ from meseta.config.providers import (
     is_region,
 )
 from meseta.config.secrets import MASK
+from meseta.config.shared import hidden
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
 
     from meseta.config.dialects import Dialect
 
-FORMAT = 2
+FORMAT = 3
 SIMULATOR_URL = "http://127.0.0.1:0/v1"
 """Stands for the address of the simulator that is assigned when the plane starts."""
 
@@ -57,6 +59,17 @@ class Listener(TypedDict):
     timeouts: dict[str, int]
 
 
+class Price(TypedDict):
+    """US dollars per million tokens; None where nobody said."""
+
+    input: float | None
+    cached_input: float | None
+    cache_write: float | None
+    output: float | None
+    source: str
+    """`config`, or the name and version of a collection of prices."""
+
+
 class Target(TypedDict):
     """One place that a request can be sent to."""
 
@@ -67,7 +80,8 @@ class Target(TypedDict):
     base_url: str
     paths: dict[str, str]
     query: str
-    auth: Auth
+    credentials: list[Auth]
+    """Never empty; calls are spread over them."""
     headers: dict[str, str]
     default_headers: dict[str, str]
     forward_headers: list[str]
@@ -76,6 +90,25 @@ class Target(TypedDict):
     max_output_tokens: int
     quirks: dict[str, Any]
     timeouts: dict[str, int]
+    limits: dict[str, int]
+    health: dict[str, int]
+    probe: dict[str, Any] | None
+    price: Price | None
+    prompt_cache: PromptCache
+
+
+class Pool(TypedDict):
+    """A name for several targets that stand in for each other."""
+
+    name: str
+    select: str
+    members: list[dict[str, Any]]
+    fallback: list[dict[str, Any]]
+    retry: dict[str, Any]
+    hedge: dict[str, float] | None
+    resume: str
+    affinity: bool
+    timeouts: dict[str, int] | None
 
 
 class Snapshot(TypedDict):
@@ -87,12 +120,39 @@ class Snapshot(TypedDict):
     names: dict[str, str]
     wildcards: dict[str, str]
     default: str | None
+    pools: list[Pool]
+    retry_budget: dict[str, float]
+    admission: dict[str, int] | None
+    sessions: dict[str, Any]
+    shared: dict[str, Any] | None
     catalog: list[dict[str, str]]
     log: dict[str, Any] | None
     responses: dict[str, Any] | None
 
 
 TARGET_TIMEOUTS = {"connect_ms": 5_000, "first_token_ms": 300_000, "idle_ms": 120_000, "total_ms": 1_800_000}
+TARGET_LIMITS = {"concurrency": 0, "queue": 0, "queue_ms": 0}
+TARGET_HEALTH = {
+    "failures": 5,
+    "error_percent": 50,
+    "minimum_requests": 20,
+    "window_ms": 30_000,
+    "rest_ms": 10_000,
+    "rest_max_ms": 300_000,
+    "ramp_ms": 15_000,
+}
+RETRY_BUDGET = {"percent": 20.0, "minimum_per_second": 10}
+SESSIONS = {
+    "implicit": False,
+    "max_entries": 10_000,
+    "idle_ms": None,
+    "tenant_header": None,
+    "budget": None,
+    "cache_marks": False,
+    "minimum_prefix_tokens": 1_024,
+}
+SHARED_PREFIX = "meseta:"
+SHARED_TIMEOUT_MS = 25
 LISTENER_TIMEOUTS = {"head_ms": 60_000, "body_ms": 60_000}
 LISTENER_LIMITS = {
     "body_bytes": 33_554_432,
@@ -139,7 +199,7 @@ def target(
         "base_url": base_url,
         "paths": paths(chosen, speaks.offers),
         "query": "",
-        "auth": {"type": "none"},
+        "credentials": [{"type": "none"}],
         "headers": {},
         "default_headers": dict(ANTHROPIC_VERSION) if MESSAGES in chosen else {},
         "forward_headers": list(SIMULATOR_HEADERS) if provider == SIMULATOR else [],
@@ -148,6 +208,11 @@ def target(
         "max_output_tokens": MAX_OUTPUT_TOKENS,
         "quirks": speaks.quirks.as_dict(),
         "timeouts": dict(TARGET_TIMEOUTS),
+        "limits": dict(TARGET_LIMITS),
+        "health": dict(TARGET_HEALTH),
+        "probe": None,
+        "price": None,
+        "prompt_cache": prompt_cache(speaks, model, chosen[0]),
     }
 
 
@@ -178,6 +243,11 @@ def responses(
     }
 
 
+def shared(url: str) -> dict[str, Any]:
+    """Return the store that replicas share; a request waits for it no longer than its time-out."""
+    return {"url": url, "prefix": SHARED_PREFIX, "timeout_ms": SHARED_TIMEOUT_MS}
+
+
 def header_auth(provider: Provider, key: str) -> Auth:
     """Return the credential `key` as the provider wants it."""
     name, value = provider.credential(key)
@@ -201,7 +271,7 @@ def without_file(
         base_url = usual_url(provider, environment)
         if key and base_url:
             found = target(f"{provider.name}/*", provider.name, "*", base_url, provider)
-            found["auth"] = header_auth(provider, key)
+            found["credentials"] = [header_auth(provider, key)]
             targets.append(found)
     targets.append(target(f"{SIMULATOR}/*", SIMULATOR, "*", simulator_url, BY_NAME[SIMULATOR]))
     return {
@@ -211,6 +281,11 @@ def without_file(
         "names": {},
         "wildcards": {found["provider"]: found["name"] for found in targets},
         "default": None,
+        "pools": [],
+        "retry_budget": dict(RETRY_BUDGET),
+        "admission": None,
+        "sessions": dict(SESSIONS),
+        "shared": None,
         "catalog": catalog_of_wildcards(targets),
         "log": log(home),
         "responses": responses(home),
@@ -266,9 +341,10 @@ def redact(snapshot: Snapshot) -> Snapshot:
     """Return a copy that may be shown: credentials, key digests and telling headers are `***`."""
     shown = copy.deepcopy(snapshot)
     for found in shown["targets"]:
-        for key in _SECRETS & found["auth"].keys():
-            if found["auth"][key] is not None:
-                found["auth"][key] = MASK
+        for auth in found["credentials"]:
+            for key in _SECRETS & auth.keys():
+                if auth[key] is not None:
+                    auth[key] = MASK
         for headers in (found["headers"], found["default_headers"]):
             for name in headers:
                 if any(word in name for word in _TELLING):
@@ -278,6 +354,8 @@ def redact(snapshot: Snapshot) -> Snapshot:
     for place in shown["listeners"]:
         if place["tls"] is not None:
             place["tls"]["private_key_pem"] = MASK
-        if "sha256" in place["auth"]:
-            place["auth"]["sha256"] = [MASK] * len(place["auth"]["sha256"])
+        for key in place["auth"].get("keys", ()):
+            key["sha256"] = MASK
+    if shown["shared"] is not None:
+        shown["shared"]["url"] = hidden(shown["shared"]["url"], MASK)
     return shown

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import copy
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from meseta.config.access import AccessBuilder
+from meseta.config.economics import Economics
 from meseta.config.headers import check_forwarded, check_header, looks_like_reference
 from meseta.config.model import PlanoProvider, Provider
-from meseta.config.places import PlaceFinder
-from meseta.config.providers import BY_NAME
+from meseta.config.places import Place, PlaceFinder
+from meseta.config.providers import BEDROCK, BY_NAME, VERTEX
 from meseta.config.sections import nearest
 
 if TYPE_CHECKING:
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from meseta.config import snapshot
     from meseta.config.document import Path as KeyPath
     from meseta.config.load import Loaded
+    from meseta.config.prices import Prices
     from meseta.config.problems import Problem
 
 _PREFIX = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
@@ -36,6 +39,14 @@ class Entry:
     named: bool
     """Whether the entry has a `name` of its own."""
     default: bool
+    economics: Economics
+
+    def concrete(self, name: str, model: str) -> snapshot.Target:
+        """Return a target for one model behind this wildcard."""
+        target = copy.deepcopy(self.target)
+        target["name"], target["model"] = name, model
+        self.economics.fill(target)
+        return target
 
     @property
     def wildcard(self) -> bool:
@@ -51,8 +62,11 @@ def is_usable_name(name: str) -> bool:
 class TargetBuilder:
     """Turns entries into targets and collects what is wrong with them."""
 
-    def __init__(self, loaded: Loaded, environment: Mapping[str, str], simulator_url: str) -> None:
+    def __init__(
+        self, loaded: Loaded, environment: Mapping[str, str], simulator_url: str, prices: Prices
+    ) -> None:
         self.loaded = loaded
+        self.prices = prices
         self.access = AccessBuilder(loaded, environment)
         self.places = PlaceFinder(self.access, simulator_url)
         self.problems: list[Problem] = []
@@ -82,9 +96,13 @@ class TargetBuilder:
         place = self.places.find(entry, path, provider)
         target = place.target(entry.name or entry.model, provider, model)
         target["headers"] = self._headers(entry, path)
-        target["auth"] = self.access.build(entry, path, place.row, target["headers"])
+        target["credentials"] = self.access.build(entry, path, place.row, target["headers"])
+        economics = Economics(place.row, entry if isinstance(entry, Provider) else None, self.prices)
+        economics.fill(target)
         if isinstance(entry, Provider):
             self._version_1(entry, path, target)
+            self._protection(entry, path, target)
+            self._check_probe(entry, (*path, "probe"), target, place)
         if total_ms is not None:
             limits = target["timeouts"]
             target["timeouts"] = {name: min(limit, total_ms) for name, limit in limits.items()}
@@ -92,7 +110,7 @@ class TargetBuilder:
         self._collect()
         if self._errors() > before:
             return None
-        return Entry(target, path, entry.model, entry.name is not None, entry.default)
+        return Entry(target, path, entry.model, entry.name is not None, entry.default, economics)
 
     def _headers(self, entry: PlanoProvider, path: KeyPath) -> dict[str, str]:
         headers: dict[str, str] = {}
@@ -132,6 +150,60 @@ class TargetBuilder:
                 self._error("config.invalid_value", here, f"The header {name[:60]!r} {reason}")
             elif name.lower() not in target["forward_headers"]:
                 target["forward_headers"].append(name.lower())
+
+    def _protection(self, entry: Provider, path: KeyPath, target: snapshot.Target) -> None:
+        """Take over what keeps the target from being asked too much, or while it cannot answer."""
+        limits, health, probe = entry.limits, entry.health, entry.probe
+        if limits.queue and not limits.concurrency:
+            message = "`queue` is of no use without `concurrency`: nobody waits where nothing is limited."
+            self._error(
+                "config.conflict", (*path, "limits", "queue"), message, "Write `concurrency`.", key=True
+            )
+        target["limits"] = {
+            "concurrency": limits.concurrency,
+            "queue": limits.queue,
+            "queue_ms": limits.queue_timeout if limits.queue else 0,
+        }
+        if health.rest > health.rest_max:
+            message = "`rest` is longer than `rest_max`."
+            self._error("config.conflict", (*path, "health"), message, "Make one of them fit.", key=True)
+        target["health"] = {
+            "failures": health.failures,
+            "error_percent": health.error_rate,
+            "minimum_requests": health.minimum_requests,
+            "window_ms": health.window,
+            "rest_ms": health.rest,
+            "rest_max_ms": health.rest_max,
+            "ramp_ms": health.ramp,
+        }
+        if entry.price is not None and target["model"] == "*":
+            message = "A wildcard has no price, because its models differ in theirs."
+            hint = "Write an entry with the model's own name and its `price`."
+            self._error("config.conflict", (*path, "price"), message, hint, key=True)
+        if probe is not None:
+            target["probe"] = {"kind": probe.kind, "interval_ms": probe.interval, "timeout_ms": probe.timeout}
+
+    def _check_probe(self, entry: Provider, path: KeyPath, target: snapshot.Target, place: Place) -> None:
+        probe = entry.probe
+        if probe is None:
+            return
+        if probe.timeout > probe.interval:
+            message = "`timeout` is longer than `interval`, so that one probe would run into the next."
+            self._error("config.conflict", path, message, "Make one of them fit.", key=True)
+        if probe.kind == "connect":
+            return
+        here = (*path, "kind")
+        if target["credentials"][0]["type"] == "passthrough":
+            message = "A probe has no client, whose credential `passthrough_auth` would send."
+            self._error("config.conflict", here, message, "Write `kind: connect`.")
+        elif probe.kind == "completion" and target["model"] == "*":
+            message = "A wildcard names no model that a probe could ask."
+            self._error("config.conflict", here, message, "Write `kind: connect` or `kind: models`.")
+        elif probe.kind == "models" and (
+            place.row.name in {BEDROCK, VERTEX} or place.api_version is not None
+        ):
+            message = f"{target['provider']} lists its models at another address."
+            self._error("config.conflict", here, message, "Write `kind: connect` or `kind: completion`.")
 
     def _collect(self) -> None:
         """Take over what was found wrong about place and access; both may have asked the same question."""

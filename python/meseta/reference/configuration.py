@@ -6,26 +6,25 @@ from typing import TYPE_CHECKING, Any
 
 from meseta.config.dialects import DIALECTS, MEANINGS, OPERATIONS, Quirks
 from meseta.config.model import (
-    GUARDS,
-    NOT_SERVED,
-    NOT_YET_IN_VERSION_1,
     Alias,
     Aws,
+    ClientKey,
     File,
     Google,
     KeyAuth,
     Limits,
     Listener,
     ListenerTimeouts,
-    PlanoFile,
-    PlanoListener,
     Provider,
     Responses,
     Store,
     Timeouts,
     Tls,
 )
+from meseta.config.plano import GUARDS, NOT_SERVED, NOT_YET_IN_VERSION_1, PlanoFile, PlanoListener
+from meseta.config.prices import CATALOGUES
 from meseta.config.problems import CODES
+from meseta.config.prompt_caches import KEPT
 from meseta.config.providers import (
     BEDROCK,
     COMPATIBLE,
@@ -36,6 +35,26 @@ from meseta.config.providers import (
     vertex_path,
 )
 from meseta.config.schema import json_schema
+from meseta.config.traffic import (
+    Admission,
+    Fallback,
+    Health,
+    Hedge,
+    Member,
+    Pool,
+    PoolTimeouts,
+    Price,
+    Probe,
+    PromptCache,
+    PromptCaching,
+    Retry,
+    RetryBudget,
+    Routing,
+    RoutingBudget,
+    SessionCache,
+    TargetLimits,
+)
+from meseta.config.units import format_duration
 from meseta.reference.markdown import NOTE, listed, paragraph
 
 if TYPE_CHECKING:
@@ -47,14 +66,32 @@ SECTIONS: tuple[tuple[str, type[BaseModel]], ...] = (
     ("Top level", File),
     ("listeners[]", Listener),
     ("listeners[].auth", KeyAuth),
+    ("listeners[].auth.keys[]", ClientKey),
     ("listeners[].tls", Tls),
     ("listeners[].limits", Limits),
     ("listeners[].timeouts", ListenerTimeouts),
     ("model_providers[]", Provider),
     ("model_providers[].timeouts", Timeouts),
+    ("model_providers[].limits", TargetLimits),
+    ("model_providers[].health", Health),
+    ("model_providers[].probe", Probe),
+    ("model_providers[].price", Price),
+    ("model_providers[].prompt_cache", PromptCache),
     ("model_providers[].aws", Aws),
     ("model_providers[].google", Google),
     ("model_aliases.NAME", Alias),
+    ("pools[]", Pool),
+    ("pools[].targets[]", Member),
+    ("pools[].fallback[]", Fallback),
+    ("retry, pools[].retry", Retry),
+    ("pools[].hedge", Hedge),
+    ("pools[].timeouts", PoolTimeouts),
+    ("retry_budget", RetryBudget),
+    ("admission", Admission),
+    ("prompt_caching", PromptCaching),
+    ("routing", Routing),
+    ("routing.routing_budget", RoutingBudget),
+    ("routing.session_cache", SessionCache),
     ("store", Store),
     ("responses", Responses),
 )
@@ -84,8 +121,9 @@ def page() -> str:
         *paragraph(
             """
             A secret is `$NAME` or `${NAME}` (an environment variable), `file:PATH` (the content of a file,
-            without outer white space), or `none`. References are expanded in `access_key`, in `auth.keys` and
-            in the keys of `aws`, and nowhere else: a `$` in any other value is a `$`. A `.env` file beside
+            without outer white space), or `none`. References are expanded in `access_key`, `access_keys`,
+            `auth.keys`, the keys of `aws` and the address of the shared store, and nowhere else: a `$` in any
+            other value is a `$`. A `.env` file beside
             the configuration supplements the environment; where both have a variable, the environment wins.
             """
         ),
@@ -122,7 +160,7 @@ def _names() -> list[str]:
             For an entry with a model, in this order of precedence: its `name`, its `provider/model`, and the
             bare model id. A bare id that several entries share is not a name (a warning says so), and
             neither is one that contains a slash. Any other `prefix/model` goes to the wildcard of the
-            prefix before the first slash. Aliases come on top; an alias never hides a model.
+            prefix before the first slash. Aliases and pools come on top; neither ever hides a model.
             """
         ),
     ]
@@ -173,7 +211,38 @@ def _providers() -> list[str]:
     lines.append(
         f"| compatible | yours | bearer token | {_dialects(COMPATIBLE)} | {listed(list(COMPATIBLE.offers))} |"
     )
-    return lines + _quirks()
+    return lines + _quirks() + _economics()
+
+
+def _economics() -> list[str]:
+    lines = [
+        "",
+        "## Prices and prompt caches",
+        "",
+        *paragraph(
+            f"""
+            An entry without `price` has the list price that the package genai-prices knows of its model at
+            {listed(list(CATALOGUES))}; where that grows with the length of the prompt, the one of short
+            prompts. A wildcard has no price, and neither has a compatible server; a model that a pool or an
+            alias takes out of a wildcard has one.
+            """
+        ),
+        "",
+        *paragraph(
+            """
+            What providers keep of a prompt. Any other one keeps nothing as far as Meseta knows, until
+            `prompt_cache` says otherwise.
+            """
+        ),
+        "",
+        "| provider | after its last use | from so many tokens on | page |",
+        "|---|---|---|---|",
+    ]
+    for name, kept in KEPT.items():
+        some = ", ".join(str(tokens) for tokens in sorted({tokens for _, tokens in kept.larger}))
+        tokens = f"{kept.minimum_tokens}" + (f"; some models {some}" if some else "")
+        lines.append(f"| `{name}` | {format_duration(kept.window_ms)} | {tokens} | <{kept.source}> |")
+    return lines
 
 
 def _quirks() -> list[str]:
@@ -293,7 +362,8 @@ def _kind(schema: dict[str, Any]) -> str:
         return "duration" if "500ms" in schema["examples"] else "size"
     if schema.get("examples", [""])[0].startswith("$"):
         return "secret"
-    return {"string": "text", "integer": "whole number", "boolean": "`true` or `false`"}[schema["type"]]
+    words = {"string": "text", "integer": "whole number", "number": "number", "boolean": "`true` or `false`"}
+    return words[schema["type"]]
 
 
 def _one_line(text: str) -> str:

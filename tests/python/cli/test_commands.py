@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from syrupy.assertion import SnapshotAssertion
 
 GOOD = (
-    "version: 1\nmodel_providers:\n  - {model: openai/gpt-4o, access_key: $OPENAI_API_KEY}\n  - "
+    "version: 1\nmodel_providers:\n  - {model: openai/gpt-4o, access_key: $OPENAI_API_KEY, "
+    "price: {input: 2, output: 8}}\n  - "
     "{model: sim/*}\n"
 )
 BAD = "version: 1\nmodel_provider: []\nmodel_providers: [{model: openai/a, access_key: $NOT_SET}]\n"

@@ -236,7 +236,7 @@ def test_a_file_is_resolved_with_fetched_credentials(
     assert google_tokens.asked.empty()
     assert offline.leases == []
     resolved = resolve_in_child(file, online=True)
-    auths = {target["name"]: target["auth"] for target in resolved.snapshot["targets"]}
+    auths = {target["name"]: target["credentials"][0] for target in resolved.snapshot["targets"]}
     bedrock = auths["amazon_bedrock/*"]
     assert bedrock["access_key_id"] == "ASIA1"
     assert auths["amazon_bedrock/own"] == auths["amazon_bedrock/claude"] == bedrock

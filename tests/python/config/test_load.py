@@ -15,6 +15,10 @@ WORDS = [
     "dialects", "openai_chat", "aws", "google", "region", "project", "credentials", "file:a", "profile",
     "role_arn", "web_identity_token_file", "api_version", "2024-10-21", "provider_interface", "base_url",
     "http://[::1", "https://openai/openai", "amazon_bedrock/*", "vertex_ai/*", "azure_openai/a", "anthropic",
+    "pools", "targets", "fallback", "to", "on", "retry", "hedge", "after", "p95", "error", "shared",
+    "redis://u:$A@h", "routing", "routing_budget", "session_cache", "prompt_caching", "admission", "limits",
+    "health", "probe", "kind", "price", "input", "weight", "access_keys", "key", "tenant", "priority",
+    "concurrency", "url", "type", "redis",
     "@", "`", "~", "null", "true", "1e999", "0x1f", "-.inf", "999999999999999999999999999999",
 ]  # fmt: skip
 

@@ -52,7 +52,7 @@ def test_without_a_file_bedrock_is_served_where_its_region_is_known(tmp_path: Pa
         target = without_file({**key, **region}, tmp_path)["targets"][0]
         assert target["base_url"] == "https://bedrock-runtime.eu-central-1.amazonaws.com"
         assert target["dialects"] == ["bedrock_converse"]
-        assert target["auth"]["value"] == "Bearer key-1"
+        assert target["credentials"][0]["value"] == "Bearer key-1"
     for region in ({}, {"AWS_REGION": "evil.example/"}):
         targets = without_file({**key, **region}, tmp_path)["targets"]
         assert [target["provider"] for target in targets] == ["sim"]
@@ -78,7 +78,7 @@ model_providers:
     environment = {"ID": "AKIA-1", "SECRET": "s-1", "TOKEN": "t-1"}
     snapshot = resolve_loaded(load_bytes(text.encode(), folder=tmp_path), environment=environment).snapshot
     core().check_snapshot(json.dumps(snapshot))
-    shown = redact(snapshot)["targets"][0]["auth"]
+    shown = redact(snapshot)["targets"][0]["credentials"][0]
     assert shown == {
         "type": "sigv4",
         "region": "us-east-1",
@@ -87,7 +87,7 @@ model_providers:
         "secret_access_key": "***",
         "session_token": "***",
     }
-    assert snapshot["targets"][0]["auth"]["secret_access_key"] == "s-1"
+    assert snapshot["targets"][0]["credentials"][0]["secret_access_key"] == "s-1"
 
 
 def test_without_a_file_a_key_that_no_header_can_carry_is_left_out(tmp_path: Path) -> None:
@@ -102,9 +102,9 @@ def test_dotenv_beside_the_file_supplements_the_environment(tmp_path: Path) -> N
         resolve_file(tmp_path / "m.yaml", environment={})
     (tmp_path / ".env").write_text("OPENAI_API_KEY=sk-file\n")
     resolved = resolve_file(tmp_path / "m.yaml", environment={})
-    assert resolved.snapshot["targets"][0]["auth"]["value"] == "Bearer sk-file"
+    assert resolved.snapshot["targets"][0]["credentials"][0]["value"] == "Bearer sk-file"
     resolved = resolve_file(tmp_path / "m.yaml", environment={"OPENAI_API_KEY": "sk-process"})
-    assert resolved.snapshot["targets"][0]["auth"]["value"] == "Bearer sk-process"
+    assert resolved.snapshot["targets"][0]["credentials"][0]["value"] == "Bearer sk-process"
 
 
 def test_home_and_port(tmp_path: Path) -> None:
@@ -153,7 +153,7 @@ model_providers:
     shown = redact(snapshot)
     assert shown["targets"][0]["headers"] == {"x-api-token": "***", "x-team": "blue"}
     assert shown["targets"][0]["query"] == "***"
-    assert shown["listeners"][0]["auth"] == {"type": "keys", "sha256": ["***"]}
+    assert shown["listeners"][0]["auth"]["keys"][0]["sha256"] == "***"
     assert snapshot["targets"][0]["query"] == "key=q-1"
 
 
