@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-__all__ = ["BindError", "LogError", "MesetaError", "NativeMissingError", "SnapshotError", "StoreError"]
+__all__ = [
+    "BindError",
+    "ControlError",
+    "LogError",
+    "MesetaError",
+    "NativeMissingError",
+    "NotRunningError",
+    "SnapshotError",
+    "StoreError",
+]
 
 
 class MesetaError(Exception):
@@ -40,3 +49,15 @@ class StoreError(MesetaError):
     """The store of Responses conversations could not be opened."""
 
     code = "store.unusable"
+
+
+class ControlError(MesetaError):
+    """A plane's control socket could not be opened, or what was asked over it was not done."""
+
+    code = "control.refused"
+
+
+class NotRunningError(ControlError):
+    """No plane answers at the control socket of a home."""
+
+    code = "control.not_running"

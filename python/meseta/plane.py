@@ -10,6 +10,7 @@ import json
 import logging
 import tempfile
 import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -18,6 +19,8 @@ from meseta.config import snapshot as documents
 from meseta.config.credentials import fetch_all
 from meseta.config.environment import gather
 from meseta.config.resolved import Resolved
+from meseta.control.place import home_of_snapshot, usual_home
+from meseta.control.verbs import Life
 from meseta.native import core
 from meseta.renewal import Renewal
 from meseta.settings import Settings
@@ -30,19 +33,40 @@ if TYPE_CHECKING:
     from meseta.config.credentials import Credential, Lease
     from meseta.config.problems import Problem
     from meseta.config.snapshot import Snapshot
+    from meseta.control.changes import Comparison
+    from meseta.control.server import ControlServer
     from meseta.renewal import Fetch, Level, Report
 
 
 class Source:
     """Where a plane's configuration comes from; `read` can be called again for a reload."""
 
-    def __init__(self, name: str, read: Callable[[], Resolved], fetch: Fetch = fetch_all) -> None:
+    def __init__(
+        self,
+        name: str,
+        read: Callable[[], Resolved],
+        fetch: Fetch = fetch_all,
+        *,
+        file: Path | None = None,
+        home: str | None = None,
+        port: int | None = None,
+    ) -> None:
         self.name = name
         """What people call it: a path, or what was found in the environment."""
         self.read = read
         """Returns the snapshot with all that belongs to it; raises ConfigError."""
         self.fetch = fetch
         """Fetches credentials again that are about to expire."""
+        self.file = file
+        """The absolute path of the file, when it is one."""
+        self.home, self.port = home, port
+        """What replaces the home and the first listener's port in any file that is read for this plane."""
+
+    def look_at(self, file: str) -> Resolved:
+        """Return what a reload would read if `file` were the file, without fetching credentials."""
+        from meseta.config.child import resolve_in_child
+
+        return resolve_in_child(file, home=self.home, port=self.port)
 
     @classmethod
     def of_file(
@@ -55,14 +79,16 @@ class Source:
             def read_in_child() -> Resolved:
                 return resolve_in_child(path, home=home, port=port, online=True)
 
-            return cls(str(path), read_in_child, fetch_in_child)
+            return cls(
+                str(path), read_in_child, fetch_in_child, file=Path(path).absolute(), home=home, port=port
+            )
 
         def read() -> Resolved:
             from meseta.config.resolve import resolve_file
 
             return resolve_file(path, home=home, port=port, online=True)
 
-        return cls(str(path), read)
+        return cls(str(path), read, file=Path(path).absolute(), home=home, port=port)
 
     @classmethod
     def of_environment(cls, *, home: str | None, port: int | None = None) -> Source:
@@ -76,7 +102,7 @@ class Source:
             looked = {dotenv: mark(dotenv)}
             return Resolved(documents.without_file(gather(folder), place, port=at), files=looked)
 
-        return cls("the environment", read)
+        return cls("the environment", read, home=home, port=port)
 
 
 class Plane:
@@ -95,6 +121,8 @@ class Plane:
         self._lock = threading.Lock()
         self._simulator: Any = None
         self._stopped = False
+        self._control: ControlServer | None = None
+        self._life = Life(started=time.time(), since=time.time(), refused=None, draining=False)
         self._renewal = Renewal(source.fetch, self._put_credentials, report or _log)
         self._generation = 0
         resolved = source.read()
@@ -141,12 +169,28 @@ class Plane:
             loaded = load_bytes(text.encode(), "configuration")
             return replace(resolve_loaded(loaded, home=home, port=port, online=True), files={})
 
-        return cls(Source("configuration", read), settings=settings)
+        return cls(Source("configuration", read, home=home, port=port), settings=settings)
 
     @property
     def source(self) -> str:
         """What the configuration was read from."""
         return self._source.name
+
+    @property
+    def file(self) -> Path | None:
+        """The absolute path of the file that it serves, or None when it serves none."""
+        return self._source.file
+
+    @property
+    def home(self) -> Path:
+        """The directory of the log, of state and of the control socket."""
+        folder = Path.cwd() if self._source.file is None else self._source.file.parent
+        return home_of_snapshot(self._snapshot, usual_home(folder, self._source.home))
+
+    @property
+    def life(self) -> Life:
+        """When it started, since when the configuration in force is, and why the last reload was refused."""
+        return self._life
 
     @property
     def snapshot(self) -> Snapshot:
@@ -175,6 +219,40 @@ class Plane:
         stats: dict[str, Any] = self._handle.stats()
         return stats
 
+    def health(self) -> list[dict[str, Any]]:
+        """Return the state of every target and of each of its keys at this moment."""
+        rows: list[dict[str, Any]] = self._handle.health()
+        return rows
+
+    def reset_health(self, target: str | None = None) -> int:
+        """Forget the failures of one target, or of all of them; return how many there were."""
+        return int(self._handle.reset_health(target))
+
+    def compare(self, file: str) -> Comparison:
+        """Say what would change if `file` were in force, read with this process's environment."""
+        from meseta.control.changes import Comparison, bound_addresses, changes
+
+        resolved = self._source.look_at(file)
+        core().check_snapshot(json.dumps(resolved.snapshot))
+        found = changes(self._snapshot, resolved.snapshot, bound_addresses(self.listeners))
+        warnings = [warning.as_dict() for warning in resolved.warnings]
+        return Comparison(f"the plane that serves {self.source}", file, found, warnings)
+
+    def open_control(self, on_reload: Callable[[], None] | None = None) -> Path:
+        """Open the control socket in the home and return its path; it closes when the plane has stopped.
+
+        `on_reload` is called after each reload that came over it. Raises ControlError when another plane has
+        the home, or it cannot be opened.
+        """
+        from meseta.control.server import ControlServer
+
+        with self._lock:
+            if self._stopped:
+                raise RuntimeError("The plane is stopped; make a new one.")
+            if self._control is None:
+                self._control = ControlServer(self, self.home, on_reload)
+            return self._control.address
+
     def reload(self) -> list[Problem]:
         """Read the configuration again and put it in force whole; return its warnings.
 
@@ -183,9 +261,14 @@ class Plane:
         with self._lock:
             if self._stopped:
                 raise RuntimeError("The plane is stopped; make a new one.")
-            resolved = self._source.read()
-            self._handle.swap(self._for_native(resolved.snapshot))
+            try:
+                resolved = self._source.read()
+                self._handle.swap(self._for_native(resolved.snapshot))
+            except Exception as error:
+                self._life = self._life._replace(refused=(time.time(), str(error)))
+                raise
             self._snapshot = resolved.snapshot
+            self._life = self._life._replace(since=time.time(), refused=None)
             self.warnings, self.files = resolved.warnings, resolved.files
             self._generation = self._renewal.follow(resolved.leases)
             return resolved.warnings
@@ -200,11 +283,15 @@ class Plane:
             if self._stopped:
                 return True
             self._stopped = True
+            self._life = self._life._replace(draining=True)
         self._renewal.stop()
         limit = self._settings.drain_seconds if drain_seconds is None else drain_seconds
         try:
             return bool(self._handle.stop(drain_seconds=limit))
         finally:
+            # Until here it tells who asks that the plane drains.
+            if self._control is not None:
+                self._control.close()
             self._stop_simulator()
 
     def __enter__(self) -> Self:

@@ -50,6 +50,12 @@ SETTINGS = (
         "`5m`; `0s` stops at once. `meseta up --drain` wins over it.",
     ),
     Setting(
+        "MESETA_CONTROL",
+        "on",
+        "Whether `meseta up` opens the control socket in its home, which `meseta status`, `health`, `reload` "
+        "and `config diff` ask: `on` or `off`.",
+    ),
+    Setting(
         "MESETA_ALLOW_DEBUG",
         "0",
         "`1` silences the warning that the native module is a debug build.",
@@ -73,6 +79,8 @@ class Settings:
     """One of LOG_LEVELS."""
     drain_seconds: float
     """Longest time to wait for requests in flight, in seconds."""
+    control: bool = True
+    """Whether `meseta up` opens its control socket."""
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Settings:
@@ -86,8 +94,15 @@ class Settings:
             drain_seconds = parse_duration_ms(drain) / 1000
         except ValueError as error:
             raise SettingError(f"MESETA_DRAIN: {error}") from None
+        control = values.get("MESETA_CONTROL") or "on"
+        if control not in {"on", "off"}:
+            raise SettingError(f"MESETA_CONTROL is {control!r}; write on or off.")
         return cls(
-            values.get("MESETA_HOME") or None, _workers(values.get("MESETA_WORKERS")), log, drain_seconds
+            values.get("MESETA_HOME") or None,
+            _workers(values.get("MESETA_WORKERS")),
+            log,
+            drain_seconds,
+            control == "on",
         )
 
 

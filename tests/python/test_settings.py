@@ -14,12 +14,14 @@ PACKAGE = Path(meseta.__file__).parent
 def test_defaults() -> None:
     settings = Settings.from_environment({})
     assert (settings.home, settings.log, settings.drain_seconds) == (None, "info", 30.0)
+    assert settings.control
     assert settings.workers >= 1
 
 
 def test_values() -> None:
     values = {"MESETA_HOME": "/h", "MESETA_WORKERS": "3", "MESETA_LOG": "error", "MESETA_DRAIN": "1.5s"}
-    assert Settings.from_environment(values) == Settings("/h", 3, "error", 1.5)
+    values["MESETA_CONTROL"] = "off"
+    assert Settings.from_environment(values) == Settings("/h", 3, "error", 1.5, control=False)
 
 
 @pytest.mark.parametrize(
@@ -32,6 +34,7 @@ def test_values() -> None:
         ("MESETA_WORKERS", "²"),
         ("MESETA_LOG", "loud"),
         ("MESETA_DRAIN", "30"),
+        ("MESETA_CONTROL", "maybe"),
     ],
 )
 def test_a_bad_value_is_named(name: str, value: str) -> None:

@@ -372,6 +372,25 @@ fn readiness_ends_with_the_draining_and_health_does_not() {
     assert_eq!((client.get("/readyz").status, client.get("/healthz").status), (503, 200));
 }
 
+/// Several replicas serve one configuration when all of them say the same hash.
+#[test]
+fn health_and_readiness_say_which_snapshot_is_served() {
+    let house = House::start();
+    let mut client = house.connect();
+    let mut says = |path: &str| client.get(path).json()["snapshot"].as_str().map(str::to_owned);
+    let served = || Some(house.plane.stats().snapshot);
+    let first = served();
+    assert_eq!((says("/readyz"), says("/healthz")), (first.clone(), first.clone()));
+    let other = changed(&house, |document| document["targets"][0]["timeouts"]["idle_ms"] = json!(54_321));
+    house.plane.swap(&other).expect("a good document");
+    assert_ne!(served(), first);
+    assert_eq!((says("/readyz"), says("/healthz")), (served(), served()));
+    house.plane.swap(&house.document.to_string()).expect("the first document");
+    assert_eq!(says("/readyz"), first, "the hash depends on the document and on nothing else");
+    assert!(house.plane.swap("{}").is_err());
+    assert_eq!(says("/readyz"), first, "a refused one is not served");
+}
+
 #[test]
 fn planes_start_and_stop_many_times() {
     let simulator = Simulator::start("127.0.0.1", 0, None).expect("a simulator");

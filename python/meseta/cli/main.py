@@ -13,7 +13,7 @@ from difflib import get_close_matches
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, Protocol, cast
 
-from meseta.cli.terminal import CONFIGURATION, DONE, FAILED, USAGE, Terminal
+from meseta.cli.terminal import CANNOT_CONNECT, CONFIGURATION, DONE, FAILED, USAGE, Terminal
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,11 +32,20 @@ class Command(NamedTuple):
 COMMANDS = (
     Command("up", "meseta.cli.up", "Serve a configuration, or without one the keys in the environment."),
     Command("check", "meseta.cli.check", "Say everything that is wrong with a configuration."),
+    Command("status", "meseta.cli.status", "Say what the running plane serves, since when, and how much."),
+    Command("health", "meseta.cli.health", "Show the state of every target, or reset it."),
+    Command(
+        "reload", "meseta.cli.reload", "Have the running plane read its file again, and say what came of it."
+    ),
     Command(
         "demo", "meseta.cli.demo", "Send two requests through a plane of its own, without key or network."
     ),
     Command("sim", "meseta.cli.sim", "Serve the simulated provider on its own."),
-    Command("config", "meseta.cli.config", "Show a resolved configuration, or the JSON Schema."),
+    Command(
+        "config",
+        "meseta.cli.config",
+        "Show a resolved configuration, what it would change, or the JSON Schema.",
+    ),
     Command(
         "doctor", "meseta.cli.doctor", "Check this machine and the configuration for what would go wrong."
     ),
@@ -182,13 +191,16 @@ def _run(given: argparse.Namespace) -> int:
 def explain_error(error: Exception, terminal: Terminal) -> int:
     """Say what went wrong without a traceback, and which exit code it is."""
     from meseta.config.problems import ConfigError
-    from meseta.errors import MesetaError, SnapshotError
+    from meseta.errors import MesetaError, NotRunningError, SnapshotError
 
     if isinstance(error, ConfigError):
         terminal.problems(error.problems)
         count = len(error.errors)
         terminal.say(f"{count} error{'s' * (count != 1)}. `meseta explain CODE` says more.", "error")
         return CONFIGURATION
+    if isinstance(error, NotRunningError):
+        terminal.fail(str(error))
+        return CANNOT_CONNECT
     if isinstance(error, MesetaError):
         terminal.fail(f"[{error.code}] {error}")
         return CONFIGURATION if isinstance(error, SnapshotError) else FAILED

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Literal
 from meseta.cli.files import usual_file
 from meseta.cli.terminal import DONE, FAILED, TIMED_OUT, USAGE, Terminal
 from meseta.config.units import parse_duration_ms
+from meseta.errors import ControlError
 from meseta.plane import Plane, Source, listener_url
 from meseta.watch import INTERVAL_SECONDS, Watch
 
@@ -22,7 +23,10 @@ if TYPE_CHECKING:
 
     from meseta.settings import Settings
 
-Event = Literal["stop", "reload", "stopped", "late"]
+Event = Literal["stop", "reload", "reloaded", "stopped", "late"]
+"""`reload` asks for one; `reloaded` says that the control socket has done one."""
+
+Outcome = Literal["done", "refused", "later"]
 
 RETRY_SECONDS = 10.0
 """After a reload that failed for nothing but a credential: how long until the next attempt."""
@@ -76,7 +80,8 @@ def run(given: argparse.Namespace, terminal: Terminal, settings: Settings) -> in
     signal.signal(signal.SIGHUP, lambda *_: events.put("reload"))
     plane = Plane(source, settings=settings, report=terminal.report)
     terminal.problems(plane.warnings)
-    _announce(plane, terminal, as_json=given.json)
+    control = _open_control(plane, events, terminal) if settings.control else None
+    _announce(plane, terminal, control, as_json=given.json)
     _serve(plane, events, terminal, watching=not given.no_watch)
     return _drain(plane, events, terminal, drain_seconds)
 
@@ -94,14 +99,28 @@ def _serve(plane: Plane, events: queue.SimpleQueue[Event], terminal: Terminal, *
             event = "reload"
         if event == "stop":
             return
+        if event == "reloaded":
+            terminal.problems(plane.warnings)
+            _say_reloaded(plane, terminal)
+            outcome: Outcome = "done"
+        else:
+            outcome = _reload(plane, terminal)
         # After a failure the last look counts: the same mistake is not read again every second.
-        outcome = _reload(plane, terminal)
         again = time.monotonic() + RETRY_SECONDS if outcome == "later" else math.inf
         if outcome == "done" and watching:
             watch.follow(plane.files)
 
 
-def _reload(plane: Plane, terminal: Terminal) -> Literal["done", "refused", "later"]:
+def _open_control(plane: Plane, events: queue.SimpleQueue[Event], terminal: Terminal) -> str | None:
+    """Return the path of the control socket; a plane that cannot have one serves without it."""
+    try:
+        return str(plane.open_control(lambda: events.put("reloaded")))
+    except ControlError as error:
+        terminal.warn(f"{error} `meseta status`, `health` and `reload` cannot reach this plane.")
+        return None
+
+
+def _reload(plane: Plane, terminal: Terminal) -> Outcome:
     """Put the new configuration in force, or say why the old one stays; `later` is worth another attempt."""
     from meseta.cli.main import explain_error
     from meseta.config.problems import ConfigError
@@ -118,8 +137,12 @@ def _reload(plane: Plane, terminal: Terminal) -> Literal["done", "refused", "lat
         terminal.warn("Nothing was changed; the configuration in force stays.")
         return "refused"
     terminal.problems(warnings)
-    terminal.say(f"Reloaded {plane.source}: snapshot {plane.stats()['snapshot']}.")
+    _say_reloaded(plane, terminal)
     return "done"
+
+
+def _say_reloaded(plane: Plane, terminal: Terminal) -> None:
+    terminal.say(f"Reloaded {plane.source}: snapshot {plane.stats()['snapshot']}.")
 
 
 def _drain(plane: Plane, events: queue.SimpleQueue[Event], terminal: Terminal, limit: float) -> int:
@@ -136,7 +159,7 @@ def _drain(plane: Plane, events: queue.SimpleQueue[Event], terminal: Terminal, l
             events.put("late")
 
     threading.Thread(target=stop, name="meseta-drain", daemon=True).start()
-    while (event := events.get()) == "reload":
+    while (event := events.get()) in {"reload", "reloaded"}:
         pass
     if event == "stopped":
         terminal.say("Stopped.")
@@ -148,13 +171,14 @@ def _drain(plane: Plane, events: queue.SimpleQueue[Event], terminal: Terminal, l
     os._exit(FAILED)
 
 
-def _announce(plane: Plane, terminal: Terminal, *, as_json: bool) -> None:
+def _announce(plane: Plane, terminal: Terminal, control: str | None, *, as_json: bool) -> None:
     """Where it listens, what it can call, and the next command to try."""
     listeners = plane.listeners
     snapshot = plane.snapshot
     if as_json:
         shown = [{**listener, "url": listener_url(listener)} for listener in listeners]
-        terminal.data(json.dumps({"listeners": shown, "log": plane.log_path, "source": plane.source}))
+        announced = {"listeners": shown, "log": plane.log_path, "source": plane.source, "control": control}
+        terminal.data(json.dumps(announced))
     for listener in listeners:
         terminal.say(f"Listening on {listener_url(listener)} ({listener['name']}), serving {plane.source}.")
     callable_names = [target["name"] for target in snapshot["targets"]]

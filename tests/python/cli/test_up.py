@@ -121,6 +121,47 @@ def test_reload(how: str) -> None:
         assert running.models() == ["sim/echo"]
 
 
+def test_a_reload_over_the_control_socket_is_one_like_any_other() -> None:
+    file = Path("meseta.yaml")
+    file.write_text(TEXT)
+    with up("--no-watch") as running:
+        assert running.announced["control"] == str(Path(".meseta/control.sock").absolute())
+        running.until("Try:")
+        file.write_text(TEXT + "model_aliases: {fast: {target: sim/echo}}\n")
+        done = subprocess.run(
+            [sys.executable, "-m", "meseta", "reload"], capture_output=True, text=True, check=True
+        )
+        assert done.stdout.startswith("meseta.yaml is in force now: snapshot ")
+        assert running.until("Reloaded meseta.yaml").rstrip(".\n").split()[-1] in done.stdout
+        assert running.models() == ["sim/echo", "fast"]
+        running.process.terminate()
+        running.until("Stopped.")
+        assert running.process.wait() == 0
+    assert not Path(".meseta/control.sock").exists()
+
+
+def test_two_planes_in_one_home_and_one_after_the_other() -> None:
+    with up("--listen-port", "0") as first:
+        with up("--listen-port", "0") as second:
+            assert second.announced["control"] is None
+            warning = second.until("warning: Another plane")
+            assert f"(process {first.process.pid})" in warning
+            assert second.models() == ["sim/echo"]
+        first.process.kill()
+        first.process.wait()
+        assert Path(".meseta/control.sock").exists(), "nobody could remove it"
+        with up("--listen-port", "0") as third:
+            assert third.announced["control"] is not None
+
+
+def test_without_a_control_socket(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MESETA_CONTROL", "off")
+    with up("--listen-port", "0") as running:
+        assert running.announced["control"] is None
+        assert not Path(".meseta/control.lock").exists()
+        assert running.models() == ["sim/echo"]
+
+
 def test_a_changed_dotenv_is_a_reason_to_reload() -> None:
     Path("meseta.yaml").write_text(
         "version: 1\nlisteners: [{name: m, port: 0, auth: {keys: [$CLIENT_KEY]}}]\nmodel_providers: "

@@ -1,0 +1,77 @@
+"""`meseta status`: what the running plane serves."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from meseta.cli.running import ago, clean, explain_refusal, home_of, options
+from meseta.cli.terminal import DONE, Terminal
+
+if TYPE_CHECKING:
+    import argparse
+
+    from meseta.settings import Settings
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """--home, --file, --json."""
+    options(parser)
+    parser.add_argument("--json", action="store_true", help="print everything as JSON, counters included")
+
+
+def run(given: argparse.Namespace, terminal: Terminal, settings: Settings) -> int:
+    """Exit code 0 when a plane answers, 4 when none does."""
+    from meseta.control.client import RefusedError, ask
+
+    try:
+        status = ask(home_of(given, settings), "status")
+    except RefusedError as error:
+        return explain_refusal(error, terminal)
+    if given.json:
+        terminal.json(status)
+        return DONE
+    for name, value in _lines(status):
+        terminal.data(f"{name:<10}{value}")
+    if status["refused_reload"] is not None:
+        refused = status["refused_reload"]
+        terminal.warn(f"The reload {ago(refused['at'])} ago was refused, so what was in force before serves:")
+        for line in refused["message"].splitlines():
+            terminal.say(f"  {clean(line, 300)}", "warn")
+    return DONE
+
+
+def _lines(status: dict[str, Any]) -> list[tuple[str, str]]:
+    from meseta.plane import listener_url
+
+    stats = status["stats"]
+    lines = [
+        (status["state"], f"{clean(status['source'], 300)} for {ago(status['since'])}"),
+        ("snapshot", status["snapshot"]),
+        ("process", f"{status['pid']}, meseta {status['version']}, up for {ago(status['started'])}"),
+        ("home", clean(status["home"], 300)),
+    ]
+    lines += [
+        ("listens", f"{listener_url(row)} ({clean(row['name'])}), {row['connections']} connections")
+        for row in status["listeners"]
+    ]
+    lines.append(
+        (
+            "requests",
+            f"{stats['requests']}, {stats['in_flight']} in flight, {stats['errors']} ended in an error",
+        )
+    )
+    log = stats["log"]
+    if status["log"] is not None:
+        lines.append(
+            ("log", f"{log['written']} rows written, {log['queued']} queued, {log['dropped']} dropped")
+        )
+    for name in ("admission", "shared"):
+        counters = stats.get(name)
+        if isinstance(counters, dict):
+            numbers = ", ".join(
+                f"{key.replace('_', ' ')} {clean(value)}"
+                for key, value in counters.items()
+                if not isinstance(value, (dict, list))
+            )
+            lines.append((name, numbers))
+    return lines
