@@ -30,6 +30,10 @@ mod probe;
 mod respond;
 mod retry_advice;
 mod serve;
+#[allow(dead_code, unused_imports)]
+mod sessions;
+#[allow(dead_code, unused_imports)]
+mod shared;
 mod sigv4;
 mod trip;
 mod upstream;
