@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod base64_text;
+pub mod cache_marks;
 pub mod chat;
 pub mod conversation;
 pub mod converse;
@@ -14,6 +15,7 @@ pub mod dialect;
 pub mod edit;
 pub mod embeddings;
 pub mod envelope;
+pub mod estimate;
 pub mod eventstream;
 pub mod failure;
 pub mod feature;

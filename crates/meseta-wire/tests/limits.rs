@@ -17,10 +17,12 @@ fn limits(headers: &[(&str, &str)]) -> ProviderLimits {
     read(&|wanted| headers.iter().find(|(name, _)| *name == wanted).map(|(_, value)| *value), now())
 }
 
+#[allow(clippy::unnecessary_wraps)] // It is compared with what may be absent.
 fn ms(milliseconds: u64) -> Option<Duration> {
     Some(Duration::from_millis(milliseconds))
 }
 
+#[allow(clippy::unnecessary_wraps)]
 fn window(limit: u64, remaining: u64, reset: Option<Duration>) -> Option<Window> {
     Some(Window { limit: Some(limit), remaining, reset })
 }

@@ -272,10 +272,9 @@ fn count(json: &Json<'_>, member: &Member) -> Result<Option<Asked>, Error> {
     Ok(Some((operation, Bytes::from(body), Reading::Count(dialect))))
 }
 
-/// The answer where the provider cannot count: four bytes of the request are about one token. Too many rather than too
-/// few for most texts, since the JSON around them counts too.
+/// The answer where the provider cannot count.
 fn estimate(text: &str) -> Vec<u8> {
-    format!(r#"{{"input_tokens":{}}}"#, text.len().div_ceil(4)).into_bytes()
+    format!(r#"{{"input_tokens":{}}}"#, meseta_wire::estimate::tokens(text.as_bytes())).into_bytes()
 }
 
 fn embeddings(json: &Json<'_>, member: &Member) -> Result<Asked, Error> {
