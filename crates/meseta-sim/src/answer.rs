@@ -5,10 +5,10 @@ use serde_json::{Value, json};
 
 use crate::arguments;
 use crate::base64;
-use crate::directives::{Directives, Reflect};
+use crate::directives::{Directives, GoOn, Reflect};
 use crate::failure::Failure;
 use crate::fingerprint::Fingerprint;
-use crate::prompt::{Ask, Choice};
+use crate::prompt::{Ask, Begun, Choice};
 use crate::script::{Rule, Says, ScriptedBlock};
 use crate::tokens;
 use crate::usage::ScriptedUsage;
@@ -151,6 +151,11 @@ impl Block {
 
 impl Question<'_> {
     pub fn answer(&self) -> Result<Answer, Failure> {
+        if self.directives.go_on == Some(GoOn::Refuse) && self.ask.begun().is_some_and(|begun| begun.last) {
+            let message = "This model does not support assistant message prefill. The conversation must end with a \
+                           user message.";
+            return Err(Failure::request(Some("messages"), message));
+        }
         let mut answer = self.said()?;
         if let Some(wanted) = self.directives.think {
             let text = tokens::stretch(THOUGHT, wanted);
@@ -192,7 +197,8 @@ impl Question<'_> {
             };
         }
         if self.name == "echo" {
-            return Ok(self.shaped(self.ask.question()));
+            let question = self.begun().map_or(self.ask.question(), |begun| begun.asked);
+            return Ok(self.shaped(question));
         }
         Ok(self.shaped(&canned(self.name)))
     }
@@ -269,6 +275,11 @@ impl Question<'_> {
         base64::encoded(format!("signature {:016x}", self.fingerprint.draw(index)).as_bytes())
     }
 
+    /// The beginning of this answer, if it is to be gone on with.
+    fn begun(&self) -> Option<Begun<'_>> {
+        self.directives.go_on.and_then(|_| self.ask.begun())
+    }
+
     /// A text, brought to the length and to the end that were asked for.
     fn shaped(&self, text: &str) -> Answer {
         let mut text = match self.directives.tokens {
@@ -276,6 +287,11 @@ impl Question<'_> {
             Some(wanted) => tokens::stretch(text, wanted),
             None => text.to_owned(),
         };
+        if let Some((mode, begun)) = self.directives.go_on.zip(self.begun())
+            && let Some(rest) = text.strip_prefix(begun.text)
+        {
+            text = gone_on(mode, begun.text, rest, self.name);
+        }
         let (mut finish, mut met) = (Finish::Stop, None);
         let stops = self.ask.stops().iter().filter(|stop| !stop.is_empty());
         if let Some((end, stop)) = stops.filter_map(|stop| Some((text.find(stop.as_str())?, stop))).min() {
@@ -314,6 +330,23 @@ impl Question<'_> {
                 .to_string()
             }
         }
+    }
+}
+
+/// How many tokens an overlap says once more.
+const OVERLAP: u64 = 4;
+
+/// What a model says to the beginning of an answer, of which `rest` is missing.
+fn gone_on(mode: GoOn, begun: &str, rest: &str, name: &str) -> String {
+    match mode {
+        GoOn::Rest | GoOn::Refuse => rest.to_owned(),
+        GoOn::Overlap => {
+            let before = tokens::cut(begun, tokens::count(begun).saturating_sub(OVERLAP)).0;
+            let end = begun.get(before.len()..).unwrap_or_default();
+            format!("{end}{rest}")
+        }
+        GoOn::Restart => format!("{begun}{rest}"),
+        GoOn::Fresh => format!("Something else: {}", canned(name)),
     }
 }
 

@@ -4,17 +4,21 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::{ALLOW, HeaderValue};
-use http::{Method, Response, StatusCode};
+use http::{Method, Response, StatusCode, Uri};
 use serde_json::json;
 
 use crate::delivery::Delivery;
 use crate::dialect::Dialect;
 use crate::failure::Failure;
+use crate::faults::Faults;
 use crate::handle::{House, respond};
+use crate::record::MOST;
+use crate::route::parameter;
 use crate::script::Script;
 
 /// The answer to a request below `/sim/`. `near` is a client on this machine.
-pub fn control(house: &House, method: &Method, path: &str, near: bool, body: &[u8]) -> Response<Delivery> {
+pub fn control(house: &House, method: &Method, target: &Uri, near: bool, body: &[u8]) -> Response<Delivery> {
+    let path = target.path();
     if path == "/sim/stats" {
         return json_answer(serde_json::to_vec(&house.counters.read()).unwrap_or_default());
     }
@@ -27,8 +31,14 @@ pub fn control(house: &House, method: &Method, path: &str, near: bool, body: &[u
             json_answer(serde_json::to_vec(&house.recorder.read()).unwrap_or_default())
         }
         ("/sim/requests", "DELETE") => {
-            house.recorder.clear();
-            json_answer(b"[]".to_vec())
+            let keep = parameter(target.query(), "keep").map(str::parse);
+            if let Ok(keep) = keep.transpose() {
+                house.recorder.clear(keep);
+                json_answer(b"[]".to_vec())
+            } else {
+                let message = format!("The parameter keep is how many requests to keep, at most {MOST}.");
+                refusal(&Failure::request(None, message))
+            }
         }
         ("/sim/script", "GET") => json_answer(house.script().text().as_bytes().to_vec()),
         ("/sim/script", "PUT") => {
@@ -42,10 +52,26 @@ pub fn control(house: &House, method: &Method, path: &str, near: bool, body: &[u
                 Err(error) => refusal(&Failure::request(None, error.to_string())),
             }
         }
+        ("/sim/faults", "GET") => {
+            json_answer(serde_json::to_vec(house.faults().ordered()).unwrap_or_default())
+        }
+        ("/sim/faults", "PUT") => match Faults::parse(&String::from_utf8_lossy(body)) {
+            Ok(faults) => {
+                let answer = json_answer(serde_json::to_vec(faults.ordered()).unwrap_or_default());
+                house.break_down(Arc::new(faults));
+                answer
+            }
+            Err(error) => refusal(&Failure::request(None, error.to_string())),
+        },
+        ("/sim/faults", "DELETE") => {
+            house.break_down(Arc::default());
+            json_answer(serde_json::to_vec(house.faults().ordered()).unwrap_or_default())
+        }
+        ("/sim/faults", _) => not_allowed("GET, PUT, DELETE"),
         ("/sim/requests", _) => not_allowed("GET, DELETE"),
         ("/sim/script", _) => not_allowed("GET, PUT"),
         _ => {
-            let message = "There is /sim/stats, /sim/requests and /sim/script.".to_owned();
+            let message = "There is /sim/stats, /sim/requests, /sim/script and /sim/faults.".to_owned();
             refusal(&Failure::not_found(None, "unknown_url", message))
         }
     }

@@ -17,6 +17,8 @@ pub struct Delivery {
     course: Course,
     /// Bytes to come, when they are known.
     left: Option<u64>,
+    /// Tokens that the client has with the last byte.
+    tokens: u64,
     /// Made at the first wait and used for all.
     timer: Option<Pin<Box<Sleep>>>,
     waiting: bool,
@@ -39,6 +41,7 @@ impl Delivery {
         Self {
             course: Course::Once(Some(bytes)),
             left,
+            tokens: 0,
             timer: None,
             waiting: false,
             over: false,
@@ -47,19 +50,33 @@ impl Delivery {
         }
     }
 
-    pub fn once(bytes: Bytes, flight: Flight) -> Self {
-        Self { flight: Some(flight), ..Self::uncounted(bytes) }
+    pub fn once(bytes: Bytes, tokens: u64, flight: Flight) -> Self {
+        Self { flight: Some(flight), tokens, ..Self::uncounted(bytes) }
     }
 
-    /// A body of several steps; `length` promises its bytes to the client, whatever the steps then do.
+    /// A body of several steps; `length` promises its bytes to the client, whatever the steps then do, and `tokens`
+    /// are those that no step has.
     pub fn steps(
         steps: impl Iterator<Item = Step> + Send + 'static,
         length: Option<u64>,
+        tokens: u64,
         flight: Flight,
         link: Arc<Link>,
     ) -> Self {
         let course = Course::Steps(Box::new(steps));
-        Self { course, left: length, link: Some(link), ..Self::once(Bytes::new(), flight) }
+        Self { course, left: length, link: Some(link), ..Self::once(Bytes::new(), tokens, flight) }
+    }
+
+    fn says(&self, tokens: u64) {
+        if let Some(course) = self.flight.as_ref().and_then(Flight::course) {
+            course.says(tokens);
+        }
+    }
+
+    fn spoil(&mut self) {
+        if let Some(flight) = &mut self.flight {
+            flight.spoil();
+        }
     }
 
     fn finish(&mut self) {
@@ -97,7 +114,7 @@ impl Body for Delivery {
                 return Poll::Pending;
             }
             let step = match &mut this.course {
-                Course::Once(bytes) => bytes.take().map(Step::Send),
+                Course::Once(bytes) => bytes.take().map(|bytes| Step::Send(bytes, 0)),
                 Course::Steps(steps) => steps.next(),
             };
             match step {
@@ -106,18 +123,22 @@ impl Body for Delivery {
                     return Poll::Ready(None);
                 }
                 // An empty frame would be the last chunk of HTTP/1.1.
-                Some(Step::Send(bytes)) if bytes.is_empty() => {}
-                Some(Step::Send(bytes)) => {
+                Some(Step::Send(bytes, _)) if bytes.is_empty() => {}
+                Some(Step::Send(bytes, tokens)) => {
+                    this.says(tokens);
                     if let Some(left) = &mut this.left {
                         *left = left.saturating_sub(bytes.len() as u64);
                     }
                     if this.left == Some(0) {
+                        this.says(this.tokens);
                         this.finish();
                     }
                     return Poll::Ready(Some(Ok(Frame::data(bytes))));
                 }
                 Some(Step::Wait(time)) => this.wait(time),
+                Some(Step::Fail) => this.spoil(),
                 Some(Step::End(ending)) => {
+                    this.spoil();
                     this.finish();
                     this.over = true;
                     if let Some(link) = &this.link {

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use http::StatusCode;
+use serde_json::Value;
 
 #[derive(Debug)]
 pub struct Failure {
@@ -11,6 +12,8 @@ pub struct Failure {
     pub kind: &'static str,
     pub param: Option<Cow<'static, str>>,
     pub code: Option<&'static str>,
+    /// What Google says besides.
+    pub details: Vec<Value>,
 }
 
 impl Failure {
@@ -22,6 +25,7 @@ impl Failure {
             kind: "invalid_request_error",
             param: param.map(Cow::Borrowed),
             code: None,
+            details: Vec::new(),
         }
     }
 
@@ -40,6 +44,6 @@ impl Failure {
         };
         let message =
             message.map_or_else(|| format!("The simulator was told to answer {status}."), str::to_owned);
-        Self { status, message, kind, param: None, code }
+        Self { status, message, kind, param: None, code, details: Vec::new() }
     }
 }

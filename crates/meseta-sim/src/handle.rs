@@ -17,14 +17,15 @@ use crate::dialect::responses::Store;
 use crate::dialect::{Dialect, parse};
 use crate::directives::Directives;
 use crate::failure::Failure;
+use crate::faults::Faults;
 use crate::fingerprint::Fingerprint;
 use crate::link::Link;
 use crate::prompt::Ask;
-use crate::record::Recorder;
+use crate::record::{Course, Recorder};
 use crate::reply::{Reply, perform, refuse};
 use crate::route::Route;
-use crate::script::Script;
-use crate::stats::Counters;
+use crate::script::{Asked, Script};
+use crate::stats::{Counters, Flight};
 use crate::talk;
 use crate::usage::Usage;
 
@@ -34,6 +35,7 @@ pub use crate::reply::respond;
 #[derive(Debug, Default)]
 pub struct House {
     script: RwLock<Arc<Script>>,
+    faults: RwLock<Arc<Faults>>,
     pub counters: Arc<Counters>,
     pub recorder: Recorder,
     pub store: Store,
@@ -46,6 +48,14 @@ impl House {
 
     pub fn script(&self) -> Arc<Script> {
         Arc::clone(&self.script.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub fn faults(&self) -> Arc<Faults> {
+        Arc::clone(&self.faults.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub fn break_down(&self, faults: Arc<Faults>) {
+        *self.faults.write().unwrap_or_else(PoisonError::into_inner) = faults;
     }
 
     /// Requests under way end with the script they began with.
@@ -61,6 +71,7 @@ pub struct Visit<'a> {
     pub body: &'a [u8],
     pub dialect: Dialect,
     pub fingerprint: Fingerprint,
+    pub course: Option<&'a Course>,
 }
 
 /// What is said to a request, and how.
@@ -81,18 +92,18 @@ pub async fn handle(
     if path.starts_with("/sim/") {
         let body = if head.method == Method::PUT { read(&head, body).await } else { Ok(Bytes::new()) };
         return match body {
-            Ok(body) => control(&house, &head.method, path, near, &body),
+            Ok(body) => control(&house, &head.method, &head.uri, near, &body),
             Err(failure) => {
                 let body = Dialect::OpenAi.body(&failure, "");
                 respond(failure.status, Delivery::uncounted(body))
             }
         };
     }
-    let flight = house.counters.request(head.version == Version::HTTP_2);
+    let mut flight = house.counters.request(head.version == Version::HTTP_2);
     let route = Route::of(path);
     let dialect = route.as_ref().map_or(Dialect::OpenAi, Route::dialect);
     let allowed = route.as_ref().map(Route::allowed);
-    match answer(&house, &head, body, route).await {
+    match answer(&house, &head, body, route, &mut flight).await {
         Ok(reply) => perform(reply, flight, link).await,
         Err(failure) => {
             let mut response = refuse(dialect, Fingerprint::of(path.as_bytes()), &failure, flight);
@@ -104,10 +115,16 @@ pub async fn handle(
     }
 }
 
-async fn answer(house: &House, head: &Parts, body: Incoming, route: Option<Route>) -> Result<Reply, Failure> {
+async fn answer(
+    house: &House,
+    head: &Parts,
+    body: Incoming,
+    route: Option<Route>,
+    flight: &mut Flight,
+) -> Result<Reply, Failure> {
     let path = head.uri.path();
     let Some(route) = route else {
-        house.recorder.note(head, b"");
+        flight.record(house.recorder.note(head, b""));
         let message = format!(
             "There is nothing at {path}. Try /v1/chat/completions, /v1/embeddings, /v1/models, /v1/responses, \
              /v1/messages, /v1beta/models/NAME:generateContent or /model/NAME/converse."
@@ -115,7 +132,7 @@ async fn answer(house: &House, head: &Parts, body: Incoming, route: Option<Route
         return Err(Failure::not_found(None, "unknown_url", message));
     };
     if !route.answers(&head.method) {
-        house.recorder.note(head, b"");
+        flight.record(house.recorder.note(head, b""));
         let message = format!("{path} answers {}, not {}.", route.allowed(), head.method);
         let status = StatusCode::METHOD_NOT_ALLOWED;
         return Err(Failure {
@@ -125,7 +142,7 @@ async fn answer(house: &House, head: &Parts, body: Incoming, route: Option<Route
         });
     }
     let body = if head.method == Method::POST { read(head, body).await? } else { Bytes::new() };
-    house.recorder.note(head, &body);
+    flight.record(house.recorder.note(head, &body));
     let dialect = route.dialect();
     let named_by_path = matches!(dialect, Dialect::Gemini | Dialect::Bedrock);
     let fingerprint = if named_by_path {
@@ -133,7 +150,7 @@ async fn answer(house: &House, head: &Parts, body: Incoming, route: Option<Route
     } else {
         Fingerprint::of(&body)
     };
-    let visit = Visit { house, head, body: &body, dialect, fingerprint };
+    let visit = Visit { house, head, body: &body, dialect, fingerprint, course: flight.course() };
     talk::answer(&visit, route)
 }
 
@@ -145,9 +162,9 @@ impl Visit<'_> {
 
     /// What is said to a conversation. `model` has directives behind its name.
     pub fn decide(&self, model: Option<&str>, ask: &dyn Ask, choices: u64) -> Result<Decided, Failure> {
-        let (name, ordered) = split_model(model)?;
+        let (name, ordered) = self.named(model)?;
         let script = self.house.script();
-        let rule = script.play(name, ask.last(), true);
+        let rule = script.play(&Asked { model: name, text: ask.last(), key: self.key() }, true);
         let directives = self.directives(ordered, rule.map(|rule| rule.directives.as_str()))?;
         let (head, body, fingerprint) = (self.head, self.body, self.fingerprint);
         let question = Question { name, ask, directives: &directives, rule, head, body, fingerprint };
@@ -164,27 +181,37 @@ impl Visit<'_> {
         text: &str,
         json: impl FnOnce(&str, &Directives) -> Vec<u8>,
     ) -> Result<Reply, Failure> {
-        let (name, ordered) = split_model(model)?;
+        let (name, ordered) = self.named(model)?;
         let script = self.house.script();
-        let rule = script.play(name, text, false);
+        let rule = script.play(&Asked { model: name, text, key: self.key() }, false);
         let directives = self.directives(ordered, rule.map(|rule| rule.directives.as_str()))?;
         let body = json(name, &directives);
         Ok(Reply::plain(self.dialect, self.fingerprint, directives, || body))
     }
 
-    /// Directives from the model's name, from the script over those, from the header over both.
+    fn named<'b>(&self, model: Option<&'b str>) -> Result<(&'b str, &'b str), Failure> {
+        let (name, ordered) = split_model(model)?;
+        if let Some(course) = self.course {
+            course.asks(name);
+        }
+        Ok((name, ordered))
+    }
+
+    /// Directives from the model's name, from the script over those, from the faults that are switched on over both,
+    /// from the header over all.
     pub fn directives(&self, ordered: &str, scripted: Option<&str>) -> Result<Directives, Failure> {
         let mut directives = Directives::default();
         let bad =
             |param| move |error: crate::directives::BadDirective| bad_directive(param, &error.to_string());
         directives.read(ordered).map_err(bad("model"))?;
         directives.read(scripted.unwrap_or("")).map_err(bad("script"))?;
+        directives.read(self.house.faults().next()).map_err(bad("faults"))?;
         for value in self.head.headers.get_all("x-sim") {
             let text = std::str::from_utf8(value.as_bytes());
             let text = text.map_err(|_| bad_directive("x-sim", "The header x-sim is not UTF-8."))?;
             directives.read(text).map_err(bad("x-sim"))?;
         }
-        if directives.auth && !self.has_key() {
+        if directives.auth && self.key().is_none() {
             let refused = matches!(self.dialect, Dialect::Gemini | Dialect::Bedrock);
             let status = if refused { StatusCode::FORBIDDEN } else { StatusCode::UNAUTHORIZED };
             return Err(Failure {
@@ -196,16 +223,24 @@ impl Visit<'_> {
         Ok(directives)
     }
 
-    fn has_key(&self) -> bool {
-        let names = match self.dialect {
-            Dialect::OpenAi => ["authorization", "api-key"],
-            Dialect::Anthropic => ["authorization", "x-api-key"],
-            Dialect::Gemini => ["authorization", "x-goog-api-key"],
-            Dialect::Bedrock => ["authorization", "authorization"],
+    /// The key that the request came with, without the word before it.
+    fn key(&self) -> Option<&str> {
+        let names: &[&str] = match self.dialect {
+            Dialect::OpenAi => &["authorization", "api-key"],
+            Dialect::Anthropic => &["authorization", "x-api-key"],
+            Dialect::Gemini => &["authorization", "x-goog-api-key"],
+            Dialect::Bedrock => &["authorization"],
         };
-        let in_query = crate::route::parameter(self.head.uri.query(), "key").is_some();
-        names.iter().any(|name| self.head.headers.contains_key(*name))
-            || (self.dialect == Dialect::Gemini && in_query)
+        let sent = names.iter().find_map(|name| self.head.headers.get(*name));
+        let query = || crate::route::parameter(self.head.uri.query(), "key");
+        match sent {
+            Some(value) => {
+                let value = value.to_str().unwrap_or_default();
+                Some(value.strip_prefix("Bearer ").unwrap_or(value))
+            }
+            None if self.dialect == Dialect::Gemini => query(),
+            None => None,
+        }
     }
 }
 

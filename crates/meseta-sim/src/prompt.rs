@@ -20,6 +20,18 @@ pub trait Ask {
     fn limit(&self) -> Option<u64>;
     fn prompt_tokens(&self) -> u64;
     fn logprobs(&self) -> bool;
+    /// The answer that the conversation has the beginning of.
+    fn begun(&self) -> Option<Begun<'_>>;
+}
+
+/// The beginning of an answer. The conversation ends with it, or with one more message of the user.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Begun<'a> {
+    /// What the user had asked.
+    pub asked: &'a str,
+    pub text: &'a str,
+    /// The conversation ends with it.
+    pub last: bool,
 }
 
 /// A tool that the request offers.
@@ -51,6 +63,35 @@ pub struct Prompt {
     pub limit: Option<u64>,
     pub tokens: u64,
     pub logprobs: bool,
+    pub begun: Beginning,
+}
+
+/// What is known of an answer that may have begun, turn by turn.
+#[derive(Debug, Default)]
+pub struct Beginning {
+    asked: String,
+    /// The assistant's last turn, and how many turns of the user have come since.
+    text: Option<(String, usize)>,
+}
+
+impl Beginning {
+    pub fn user(&mut self, text: &str) {
+        if let Some((_, after @ 0)) = &mut self.text {
+            *after = 1;
+        } else {
+            self.text = None;
+            text.clone_into(&mut self.asked);
+        }
+    }
+
+    pub fn assistant(&mut self, text: &str) {
+        self.text = Some((text.to_owned(), 0));
+    }
+
+    pub fn begun(&self) -> Option<Begun<'_>> {
+        let (text, after) = self.text.as_ref()?;
+        Some(Begun { asked: &self.asked, text, last: *after == 0 })
+    }
 }
 
 impl Ask for Prompt {
@@ -92,6 +133,10 @@ impl Ask for Prompt {
 
     fn logprobs(&self) -> bool {
         self.logprobs
+    }
+
+    fn begun(&self) -> Option<Begun<'_>> {
+        self.begun.begun()
     }
 }
 

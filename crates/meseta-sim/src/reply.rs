@@ -9,8 +9,8 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_A
 use http::{Response, StatusCode};
 
 use crate::delivery::Delivery;
-use crate::dialect::{Dialect, exception};
-use crate::directives::{Directives, ErrorKind, Garbage};
+use crate::dialect::{Dialect, exception, retry_info};
+use crate::directives::{Directives, Dropped, ErrorKind, Garbage};
 use crate::failure::Failure;
 use crate::fingerprint::Fingerprint;
 use crate::link::{Ending, Link};
@@ -36,6 +36,15 @@ pub enum Content {
     Whole(StatusCode, Vec<Piece>, u64),
     /// A stream, and the type of its content.
     Events(Box<dyn Events>, &'static str),
+}
+
+impl Content {
+    fn status(&self) -> StatusCode {
+        match self {
+            Self::Whole(status, ..) => *status,
+            Self::Events(..) => StatusCode::OK,
+        }
+    }
 }
 
 impl Dialect {
@@ -77,9 +86,7 @@ impl Reply {
         let content = match directives.garbage {
             Some(Garbage::Json) => Content::Whole(StatusCode::OK, vec![Piece::Ready(broken_json())], 0),
             Some(Garbage::Events) => Content::Events(Box::new(BrokenEvents(0)), dialect.stream_type()),
-            _ if !streamed && directives.error.is_some() => {
-                refusal(dialect, request, &directives, StatusCode::INTERNAL_SERVER_ERROR)
-            }
+            _ if !streamed && directives.error.is_some() => refusal(dialect, request, &directives),
             _ => say(),
         };
         Self { dialect, request, directives, content, counted: None }
@@ -106,7 +113,10 @@ pub fn refuse(
     flight: Flight,
 ) -> Response<Delivery> {
     let body = dialect.body(failure, &request.hex());
-    let mut response = respond(failure.status, Delivery::once(body, flight));
+    if let Some(course) = flight.course() {
+        course.answers(failure.status.as_u16());
+    }
+    let mut response = respond(failure.status, Delivery::once(body, 0, flight));
     dialect.sign(&mut response, request);
     response
 }
@@ -114,30 +124,42 @@ pub fn refuse(
 /// Sends a reply, as late and as badly as it was told to.
 pub async fn perform(reply: Reply, mut flight: Flight, link: Arc<Link>) -> Response<Delivery> {
     let Reply { dialect, request, directives, mut content, counted } = reply;
-    if let Some(status) = directives.status {
-        content = refusal(dialect, request, &directives, status);
+    // With an error in a stream, a refusal is what that error says.
+    if directives.status.is_some() || (directives.refuse.is_some() && directives.error.is_none()) {
+        content = refusal(dialect, request, &directives);
+    } else if directives.garbage.is_some() {
+        flight.spoil();
     }
     let delay = directives.first.unwrap_or_default() + time_to_say(&content, &directives);
     if !delay.is_zero() {
         tokio::time::sleep(delay).await;
     }
-    if directives.garbage == Some(Garbage::Http) {
+    let ending = match (directives.drop, directives.garbage) {
+        (Some(Dropped::Fin), _) => Some(Ending::Fin),
+        (Some(Dropped::Reset), _) => Some(Ending::Reset),
+        (None, Some(Garbage::Http)) => Some(Ending::NotHttp),
+        (None, _) => None,
+    };
+    if let Some(ending) = ending {
+        flight.spoil();
         flight.finish();
-        link.end(Ending::NotHttp);
+        link.end(ending);
         return pending().await;
     }
+    if let Some(course) = flight.course() {
+        course.answers(content.status().as_u16());
+    }
     let mut response = match content {
-        Content::Whole(status, pieces, _) => {
-            let mut response = respond(status, deliver_whole(pieces, &directives, flight, link));
+        Content::Whole(status, pieces, tokens) => {
+            let mut response = respond(status, deliver_whole(pieces, tokens, &directives, flight, link));
             if let Some(seconds) = directives.retry_after.filter(|_| !status.is_success()) {
                 response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
             }
             response
         }
         Content::Events(events, content_type) => {
-            let failure = Failure::ordered(StatusCode::INTERNAL_SERVER_ERROR, directives.message.as_deref());
-            let steps = streamed(events, &directives, failure);
-            let mut response = Response::new(Delivery::steps(steps, None, flight, link));
+            let steps = streamed(events, &directives, failure(dialect, &directives));
+            let mut response = Response::new(Delivery::steps(steps, None, 0, flight, link));
             let headers = response.headers_mut();
             headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
             if content_type != EVENT_STREAM {
@@ -147,6 +169,7 @@ pub async fn perform(reply: Reply, mut flight: Flight, link: Arc<Link>) -> Respo
         }
     };
     dialect.sign(&mut response, request);
+    dialect.write_limits(&directives.limits, response.headers_mut());
     if let Some(tokens) = counted.filter(|_| response.status().is_success()) {
         let name = HeaderName::from_static("x-amzn-bedrock-input-token-count");
         response.headers_mut().insert(name, HeaderValue::from(tokens));
@@ -163,6 +186,7 @@ fn time_to_say(content: &Content, directives: &Directives) -> Duration {
 
 fn deliver_whole(
     mut pieces: Vec<Piece>,
+    tokens: u64,
     directives: &Directives,
     flight: Flight,
     link: Arc<Link>,
@@ -170,18 +194,33 @@ fn deliver_whole(
     let undisturbed =
         directives.head_then.is_none() && directives.cut.is_none() && directives.stall.is_none();
     match (pieces.pop(), pieces.is_empty() && undisturbed) {
-        (Some(Piece::Ready(bytes)), true) => Delivery::once(bytes, flight),
+        (Some(Piece::Ready(bytes)), true) => Delivery::once(bytes, tokens, flight),
         (last, _) => {
             pieces.extend(last);
             let length = pieces.iter().map(Piece::length).sum();
-            Delivery::steps(whole(pieces, directives), Some(length), flight, link)
+            Delivery::steps(whole(pieces, directives), Some(length), tokens, flight, link)
         }
     }
 }
 
-fn refusal(dialect: Dialect, request: Fingerprint, directives: &Directives, status: StatusCode) -> Content {
-    let failure = Failure::ordered(status, directives.message.as_deref());
-    Content::Whole(status, vec![Piece::Ready(dialect.body(&failure, &request.hex()))], 0)
+fn refusal(dialect: Dialect, request: Fingerprint, directives: &Directives) -> Content {
+    let failure = failure(dialect, directives);
+    Content::Whole(failure.status, vec![Piece::Ready(dialect.body(&failure, &request.hex()))], 0)
+}
+
+/// The error that the directives order; without a status, it is the provider's fault.
+fn failure(dialect: Dialect, directives: &Directives) -> Failure {
+    let message = directives.message.as_deref();
+    let mut failure = match directives.refuse {
+        Some(cause) => dialect.refusal(cause),
+        None => Failure::ordered(directives.status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), message),
+    };
+    failure.status = directives.status.unwrap_or(failure.status);
+    if let Some(message) = message {
+        message.clone_into(&mut failure.message);
+    }
+    failure.details.extend(directives.retry_after.map(retry_info));
+    failure
 }
 
 fn broken_json() -> Bytes {
@@ -211,6 +250,10 @@ impl Iterator for BrokenEvents {
 }
 
 impl Events for BrokenEvents {
+    fn speaks(&mut self) -> bool {
+        self.0 < BROKEN.len()
+    }
+
     fn fail(&mut self, _: ErrorKind, _: &Failure) -> Bytes {
         Bytes::from_static(b"data: {\"error\":\n\n")
     }
@@ -253,6 +296,10 @@ mod tests {
     }
 
     impl Events for Three {
+        fn speaks(&mut self) -> bool {
+            self.0.as_slice().first().is_some_and(|tokens| *tokens > 0)
+        }
+
         fn fail(&mut self, _: ErrorKind, failure: &Failure) -> Bytes {
             Bytes::from(failure.message.clone())
         }

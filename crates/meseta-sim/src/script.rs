@@ -21,6 +21,7 @@ pub struct Script {
 pub struct Rule {
     model: Option<String>,
     contains: Option<String>,
+    key: Option<String>,
     /// How often the rule may still apply.
     left: AtomicU64,
     pub says: Option<Says>,
@@ -48,6 +49,13 @@ pub enum ScriptedBlock {
     Call { name: String, arguments: String, id: Option<String> },
 }
 
+/// What a rule looks at in a request.
+pub struct Asked<'a> {
+    pub model: &'a str,
+    pub text: &'a str,
+    pub key: Option<&'a str>,
+}
+
 /// A script that cannot be played.
 #[derive(Debug, PartialEq)]
 pub struct BadScript(String);
@@ -66,6 +74,7 @@ struct WrittenRule {
 struct When {
     model: Option<String>,
     contains: Option<String>,
+    key: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -124,8 +133,8 @@ impl Script {
 
     /// The first rule for this request that is not used up, used once more. A rule that says something is for
     /// chat alone; one with nothing but directives is for every request.
-    pub fn play(&self, model: &str, text: &str, chat: bool) -> Option<&Rule> {
-        self.rules.iter().find(|rule| (chat || !rule.speaks()) && rule.matches(model, text) && rule.take())
+    pub fn play(&self, asked: &Asked<'_>, chat: bool) -> Option<&Rule> {
+        self.rules.iter().find(|rule| (chat || !rule.speaks()) && rule.matches(asked) && rule.take())
     }
 
     /// The models that rules name, each once.
@@ -138,9 +147,10 @@ impl Script {
 }
 
 impl Rule {
-    fn matches(&self, model: &str, text: &str) -> bool {
-        self.model.as_deref().is_none_or(|wanted| wanted == model)
-            && self.contains.as_deref().is_none_or(|wanted| text.contains(wanted))
+    fn matches(&self, asked: &Asked<'_>) -> bool {
+        self.model.as_deref().is_none_or(|wanted| wanted == asked.model)
+            && self.contains.as_deref().is_none_or(|wanted| asked.text.contains(wanted))
+            && self.key.as_deref().is_none_or(|wanted| asked.key == Some(wanted))
     }
 
     /// It decides what is said, or how that is summed up.
@@ -170,6 +180,7 @@ fn check(written: WrittenRule) -> Result<Rule, String> {
     let rule = Rule {
         model: when.model,
         contains: when.contains,
+        key: when.key,
         left: AtomicU64::new(times.unwrap_or(u64::MAX)),
         says,
         finish: reply.finish,
@@ -240,17 +251,21 @@ mod tests {
     fn the_first_rule_that_is_not_used_up_applies() {
         let script = Script::parse(
             r#"[{"when": {"model": "a", "contains": "x"}, "reply": {"directives": "status=503"}, "times": 2},
+                {"when": {"model": "b", "key": "one"}, "reply": {"directives": "status=429"}},
                 {"when": {"model": "a"}, "reply": {"text": "fine"}},
                 {"reply": {"directives": "first=1ms"}}]"#,
         )
         .expect("valid");
-        let played = |model, text, chat| script.play(model, text, chat).map(|rule| rule.directives.as_str());
+        let asked = |asked: Asked<'_>, chat| script.play(&asked, chat).map(|rule| rule.directives.as_str());
+        let played = |model, text, chat| asked(Asked { model, text, key: Some("two") }, chat);
         assert_eq!(played("a", "an x", true), Some("status=503"));
         assert_eq!(played("a", "an x", true), Some("status=503"));
         assert_eq!(played("a", "an x", true), Some(""));
         assert_eq!(played("a", "an x", false), Some("first=1ms"));
         assert_eq!(played("b", "", true), Some("first=1ms"));
-        assert_eq!(script.models(), ["a"]);
+        assert_eq!(asked(Asked { model: "b", text: "", key: Some("one") }, true), Some("status=429"));
+        assert_eq!(asked(Asked { model: "b", text: "", key: None }, true), Some("first=1ms"));
+        assert_eq!(script.models(), ["a", "b"]);
     }
 
     #[test]

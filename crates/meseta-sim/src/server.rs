@@ -16,6 +16,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 
+use crate::faults::{BadFaults, Faults};
 use crate::handle::{House, handle};
 use crate::link::{Link, Socket, see_off};
 use crate::record::Recorded;
@@ -99,7 +100,18 @@ impl Simulator {
 
     /// Forgets the recorded requests, and records those to come.
     pub fn clear_requests(&self) {
-        self.house.recorder.clear();
+        self.house.recorder.clear(None);
+    }
+
+    /// What `PUT /sim/faults` does: switches faults on for a share of the requests to come, or other ones.
+    pub fn set_faults(&self, text: &str) -> Result<(), BadFaults> {
+        self.house.break_down(Arc::new(Faults::parse(text)?));
+        Ok(())
+    }
+
+    /// Switches all faults off.
+    pub fn clear_faults(&self) {
+        self.house.break_down(Arc::default());
     }
 
     /// Plays another script from the next request on.

@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use serde::Serialize;
 
+use crate::record::{Course, End};
+
 /// One look at the counters. Requests to `/sim/stats` are not counted, their connections are.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Stats {
@@ -42,7 +44,7 @@ impl Counters {
     pub fn request(self: &Arc<Self>, http2: bool) -> Flight {
         if http2 { &self.h2 } else { &self.h1 }.fetch_add(1, Relaxed);
         self.in_flight.fetch_add(1, Relaxed);
-        Flight { counters: Arc::clone(self), finished: false }
+        Flight { counters: Arc::clone(self), course: None, spoilt: false, finished: false }
     }
 
     pub fn read(&self) -> Stats {
@@ -61,15 +63,39 @@ impl Counters {
 #[derive(Debug)]
 pub struct Flight {
     counters: Arc<Counters>,
+    /// Where it is recorded, if it is.
+    course: Option<Arc<Course>>,
+    /// What is sent is not the answer, or not all of it.
+    spoilt: bool,
     finished: bool,
 }
 
 impl Flight {
+    pub fn record(&mut self, course: Option<Arc<Course>>) {
+        self.course = course;
+    }
+
+    pub fn course(&self) -> Option<&Course> {
+        self.course.as_deref()
+    }
+
+    /// The simulator breaks the answer off, or sends something else.
+    pub fn spoil(&mut self) {
+        self.spoilt = true;
+    }
+
     /// The answer is at its end, or the simulator itself broke it off: whatever comes, nobody aborted.
     pub fn finish(&mut self) {
         if !self.finished {
             self.finished = true;
             self.counters.in_flight.fetch_sub(1, Relaxed);
+            self.ends(if self.spoilt { End::Broken } else { End::Complete });
+        }
+    }
+
+    fn ends(&self, end: End) {
+        if let Some(course) = &self.course {
+            course.ends(end);
         }
     }
 }
@@ -77,6 +103,7 @@ impl Flight {
 impl Drop for Flight {
     fn drop(&mut self) {
         if !self.finished {
+            self.ends(End::Cancelled);
             self.counters.aborted.fetch_add(1, Relaxed);
             self.counters.in_flight.fetch_sub(1, Relaxed);
         }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::answer::FILLER;
-use crate::directives::{Cut, Directives, ErrorKind};
+use crate::directives::{Cut, Directives, ErrorKind, Place};
 use crate::failure::Failure;
 use crate::link::Ending;
 
@@ -18,8 +18,11 @@ static FILLER_BYTES: [u8; FILLER_BLOCK] = filler_block();
 /// One step of an answer's body.
 #[derive(Debug, PartialEq)]
 pub enum Step {
-    Send(Bytes),
+    /// Bytes, and how many tokens the client gets with them.
+    Send(Bytes, u64),
     Wait(Duration),
+    /// The answer ends here without having been said: what is sent behind this is an error.
+    Fail,
     End(Ending),
 }
 
@@ -32,6 +35,8 @@ pub struct Event {
 
 /// A stream in some dialect, which knows how an error ends it where it is.
 pub trait Events: Iterator<Item = Event> + Send {
+    /// The next event has a token.
+    fn speaks(&mut self) -> bool;
     fn fail(&mut self, kind: ErrorKind, failure: &Failure) -> Bytes;
 }
 
@@ -59,7 +64,7 @@ impl Piece {
     }
 }
 
-/// The course of a streamed answer. Places are counted in tokens; place 0 is right behind the head.
+/// The course of a streamed answer. Places are counted in tokens.
 pub fn streamed(
     events: Box<dyn Events>,
     directives: &Directives,
@@ -75,6 +80,7 @@ pub fn streamed(
     wait(directives.head_then).chain(Streamed {
         events: Some(events),
         trouble,
+        pause: directives.preamble_then,
         pace,
         sent: 0,
         planned: Vec::new(),
@@ -84,12 +90,13 @@ pub fn streamed(
 /// The course of a whole answer. Places are counted in bytes of the body.
 pub fn whole(pieces: Vec<Piece>, directives: &Directives) -> impl Iterator<Item = Step> + Send + 'static {
     let length = pieces.iter().map(Piece::length).sum::<u64>();
-    let cut = directives.cut.filter(|(_, at)| *at < length).map(|(cut, at)| match cut {
+    let cut = directives.cut.map(|(cut, at)| (cut, at.bytes())).filter(|(_, at)| *at < length);
+    let cut = cut.map(|(cut, at)| match cut {
         Cut::Fin => (at, vec![Step::End(Ending::Fin)]),
         Cut::Reset => (at, vec![Step::End(Ending::Reset)]),
         Cut::Frame => (at + (length - at) / 2, vec![Step::End(Ending::Fin)]),
     });
-    let stall = directives.stall.filter(|at| *at < length).map(|at| (at, stalled()));
+    let stall = directives.stall.map(Place::bytes).filter(|at| *at < length).map(|at| (at, stalled()));
     let (mut left, last) =
         cut.into_iter().chain(stall).min_by_key(|(at, _)| *at).unwrap_or_else(|| (length, Vec::new()));
     let parts = pieces.into_iter().flat_map(Piece::parts).map_while(move |mut part| {
@@ -98,7 +105,7 @@ pub fn whole(pieces: Vec<Piece>, directives: &Directives) -> impl Iterator<Item 
         }
         part.truncate(usize::try_from(left).unwrap_or(usize::MAX));
         left -= part.len() as u64;
-        Some(Step::Send(part))
+        Some(Step::Send(part, 0))
     });
     wait(directives.head_then).chain(parts).chain(last)
 }
@@ -123,6 +130,15 @@ const fn filler_block() -> [u8; FILLER_BLOCK] {
     block
 }
 
+impl Place {
+    fn bytes(self) -> u64 {
+        match self {
+            Self::Head | Self::Preamble => 0,
+            Self::Tokens(bytes) => bytes,
+        }
+    }
+}
+
 fn wait(time: Option<Duration>) -> impl Iterator<Item = Step> + Send + 'static {
     time.into_iter().map(Step::Wait)
 }
@@ -140,8 +156,10 @@ enum Trouble {
 struct Streamed {
     /// None once nothing more is to be told.
     events: Option<Box<dyn Events>>,
-    /// The first thing to go wrong, and after how many tokens.
-    trouble: Option<(u64, Trouble)>,
+    /// The first thing to go wrong, and where.
+    trouble: Option<(Place, Trouble)>,
+    /// The time between the preamble and the first token, until it has passed.
+    pause: Option<Duration>,
     pace: Duration,
     sent: u64,
     /// Steps already decided, the next one last.
@@ -155,22 +173,37 @@ impl Iterator for Streamed {
         if let Some(step) = self.planned.pop() {
             return Some(step);
         }
-        if self.trouble.as_ref().is_some_and(|(at, _)| *at <= self.sent) {
+        let here = match self.sent {
+            0 if !self.is_due(Place::Head) && self.events.as_mut().is_some_and(|events| events.speaks()) => {
+                Place::Preamble
+            }
+            0 => Place::Head,
+            sent => Place::Tokens(sent),
+        };
+        if self.is_due(here) {
             let (_, trouble) = self.trouble.take()?;
             return self.go_wrong(trouble);
+        }
+        if let Some(pause) = self.pause.take_if(|_| here == Place::Preamble) {
+            return Some(Step::Wait(pause));
         }
         let event = self.events.as_mut()?.next()?;
         let wait = event.tokens > 0 && self.sent > 0 && !self.pace.is_zero();
         self.sent += event.tokens;
+        let send = Step::Send(event.bytes, event.tokens);
         if wait {
-            self.planned.push(Step::Send(event.bytes));
+            self.planned.push(send);
             return Some(Step::Wait(self.pace));
         }
-        Some(Step::Send(event.bytes))
+        Some(send)
     }
 }
 
 impl Streamed {
+    fn is_due(&self, here: Place) -> bool {
+        self.trouble.as_ref().is_some_and(|(at, _)| *at <= here)
+    }
+
     fn go_wrong(&mut self, trouble: Trouble) -> Option<Step> {
         // Nothing is told any more, but for the half of an event and for an error.
         let events = self.events.take();
@@ -180,12 +213,13 @@ impl Streamed {
             Trouble::Cut(Cut::Reset) => self.planned = vec![Step::End(Ending::Reset)],
             Trouble::Cut(Cut::Frame) => {
                 let next = events.and_then(|mut events| events.next());
-                let next = next.map(|event| Step::Send(event.bytes.slice(..event.bytes.len() / 2)));
+                let next = next.map(|event| Step::Send(event.bytes.slice(..event.bytes.len() / 2), 0));
                 self.planned = next.into_iter().chain([Step::End(Ending::Fin)]).collect();
             }
             Trouble::Error(kind, failure) => {
                 let error = events.map(|mut events| events.fail(kind, &failure));
-                self.planned = error.into_iter().map(Step::Send).collect();
+                let error = error.into_iter().map(|error| Step::Send(error, 0));
+                self.planned = std::iter::once(Step::Fail).chain(error).collect();
             }
         }
         self.planned.reverse();
@@ -201,7 +235,8 @@ mod tests {
     fn course(steps: impl Iterator<Item = Step>) -> String {
         steps
             .map(|step| match step {
-                Step::Send(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
+                Step::Send(bytes, _) => String::from_utf8_lossy(&bytes).into_owned(),
+                Step::Fail => "fail".to_owned(),
                 Step::Wait(STALL) => "stall".to_owned(),
                 Step::Wait(_) => "w".to_owned(),
                 Step::End(ending) => format!("{ending:?}"),
@@ -210,7 +245,7 @@ mod tests {
             .join(" ")
     }
 
-    struct Known(std::vec::IntoIter<Event>);
+    struct Known(std::iter::Peekable<std::vec::IntoIter<Event>>);
 
     impl Iterator for Known {
         type Item = Event;
@@ -221,6 +256,10 @@ mod tests {
     }
 
     impl Events for Known {
+        fn speaks(&mut self) -> bool {
+            self.0.peek().is_some_and(|event| event.tokens > 0)
+        }
+
         fn fail(&mut self, kind: ErrorKind, failure: &Failure) -> Bytes {
             Bytes::from(format!("{kind:?}:{}", failure.message))
         }
@@ -232,7 +271,7 @@ mod tests {
             tokens,
         };
         let told = [("role", 0), ("aa", 1), ("bb", 1), ("cc", 1), ("done", 0)].map(event);
-        Box::new(Known(Vec::from(told).into_iter()))
+        Box::new(Known(Vec::from(told).into_iter().peekable()))
     }
 
     #[test]
@@ -247,8 +286,14 @@ mod tests {
             ("cut=fin@4", "role aa bb cc done"),
             ("stall=1", "role aa stall Fin"),
             ("stall=1;cut=rst", "Reset"),
-            ("error=sse@1", "role aa Plain:oops"),
-            ("error=failed", "Failed:oops"),
+            ("error=sse@1", "role aa fail Plain:oops"),
+            ("error=failed", "fail Failed:oops"),
+            ("preamble_then=1ms", "role w aa bb cc done"),
+            ("preamble_then=1ms;pace=1ms;cut=fin@2", "role w aa w bb Fin"),
+            ("cut=fin@preamble", "role Fin"),
+            ("cut=frame@preamble", "role a Fin"),
+            ("stall=preamble", "role stall Fin"),
+            ("error=sse@preamble;cut=fin@1", "role fail Plain:oops"),
         ] {
             let directives = Directives::parse(directives).expect("valid");
             let failure = Failure::request(None, "oops");

@@ -12,11 +12,13 @@ use crate::dialect::gemini::{self, GeminiEmbeddings, GeminiRequest};
 use crate::dialect::messages::{self, MessagesRequest, check_thread, check_version};
 use crate::dialect::responses::{self, Kept, MOST_FILLER, ResponsesRequest};
 use crate::dialect::{CREATED, Dialect, Saying};
+use crate::directives::Refusal;
 use crate::failure::Failure;
 use crate::field::Wrong;
 use crate::handle::{Decided, Visit, split_model};
 use crate::reply::{Content, Reply};
 use crate::route::{Route, Verb, parameter};
+use crate::stream::Piece;
 
 pub fn answer(visit: &Visit<'_>, route: Route) -> Result<Reply, Failure> {
     match route {
@@ -127,7 +129,11 @@ fn respond(visit: &Visit<'_>) -> Result<Reply, Failure> {
     let tokens = said_tokens(&answer);
     let saying = Saying { fingerprint: visit.fingerprint, model, answer, usage };
     let response = responses::Response::new(&saying, &body, request.sealed_reasoning);
-    let fails = directives.status.is_some() || directives.garbage.is_some() || directives.error.is_some();
+    let fails = directives.status.is_some()
+        || directives.refuse.is_some()
+        || directives.drop.is_some()
+        || directives.garbage.is_some()
+        || directives.error.is_some();
     // What is made as it is sent is not kept.
     if request.stored && !fails && directives.body.is_none() {
         let object = response.finished(&saying.answer, &|block: &Block| block.told().to_owned());
@@ -219,9 +225,12 @@ fn generate(visit: &Visit<'_>, model: &str, verb: Verb) -> Result<Reply, Failure
             written(&json!({"totalTokens": prompt.tokens, "promptTokensDetails": details}))
         });
     }
-    let Decided { directives, answer, usage } = visit.decide(Some(model), &prompt, 1)?;
+    let Decided { mut directives, answer, usage } = visit.decide(Some(model), &prompt, 1)?;
     let (model, _) = split_model(Some(model))?;
     let (tokens, ids) = (said_tokens(&answer), directives.ids);
+    // Google answers a prompt that it does not allow, so this is no error.
+    let blocked = directives.status.is_none() && directives.error.is_none();
+    let blocked = directives.refuse.take_if(|cause| blocked && *cause == Refusal::Policy).is_some();
     let saying = Saying { fingerprint: visit.fingerprint, model, answer, usage };
     let streamed = verb == Verb::Stream;
     Ok(Reply::said(visit.dialect, visit.fingerprint, directives, streamed, || {
@@ -229,7 +238,12 @@ fn generate(visit: &Visit<'_>, model: &str, verb: Verb) -> Result<Reply, Failure
             // Without this parameter, the stream is one JSON array.
             let sse = parameter(visit.head.uri.query(), "alt") == Some("sse");
             let content_type = if sse { visit.dialect.stream_type() } else { "application/json" };
+            if blocked {
+                return Content::Events(Box::new(gemini::Blocked::new(&saying, sse)), content_type);
+            }
             Content::Events(gemini::events(saying, ids, sse), content_type)
+        } else if blocked {
+            Content::Whole(StatusCode::OK, vec![Piece::Ready(Bytes::from(gemini::blocked(&saying)))], 0)
         } else {
             Content::Whole(StatusCode::OK, gemini::whole(&saying, ids), tokens)
         }

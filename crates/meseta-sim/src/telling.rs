@@ -118,11 +118,11 @@ impl<V: Voice> Telling<V> {
         Self { voice, answer, at: Place::Begin, said: Said::default() }
     }
 
-    /// The next step, and how many tokens the client gets with it.
-    fn step(&mut self) -> Option<(Beat, u64)> {
+    /// The next step, how many tokens the client gets with it, and where it leaves off.
+    fn step(&self) -> Option<(Beat, u64, Place)> {
         let blocks = &self.answer.blocks;
         let opening = |block: usize| if block < blocks.len() { Place::Open(block) } else { Place::End };
-        let (beat, tokens, after) = match self.at {
+        Some(match self.at {
             Place::Begin => (Beat::Begin, 0, opening(0)),
             Place::Open(block) => {
                 let named = match blocks.get(block) {
@@ -138,8 +138,7 @@ impl<V: Voice> Telling<V> {
                     if length > 0 {
                         let after = Place::Inside { block, byte: byte + length };
                         let tokens = length.div_ceil(FILLER.len() as u64);
-                        self.at = after;
-                        return Some((Beat::Filler { block, bytes: length }, tokens));
+                        return Some((Beat::Filler { block, bytes: length }, tokens, after));
                     }
                 }
                 let from = usize::try_from(byte).unwrap_or(usize::MAX);
@@ -153,9 +152,13 @@ impl<V: Voice> Telling<V> {
             }
             Place::End => (Beat::End, 0, Place::Over),
             Place::Over => return None,
-        };
+        })
+    }
+
+    fn take(&mut self, (beat, tokens, after): (Beat, u64, Place)) {
         self.at = after;
-        Some((beat, tokens))
+        self.said.tokens += tokens;
+        self.voice.tell(beat, &self.answer, &mut self.said);
     }
 }
 
@@ -167,14 +170,28 @@ impl<V: Voice> Iterator for Telling<V> {
             if let Some(event) = self.said.events.pop_front() {
                 return Some(event);
             }
-            let (beat, tokens) = self.step()?;
-            self.said.tokens += tokens;
-            self.voice.tell(beat, &self.answer, &mut self.said);
+            let step = self.step()?;
+            self.take(step);
         }
     }
 }
 
 impl<V: Voice + Send> Events for Telling<V> {
+    /// Steps without a token are taken to find out; the one with the next token is not, so that an error in its place
+    /// has its number.
+    fn speaks(&mut self) -> bool {
+        loop {
+            if let Some(event) = self.said.events.front() {
+                return event.tokens > 0;
+            }
+            match self.step() {
+                None => return false,
+                Some((_, tokens, _)) if tokens + self.said.tokens > 0 => return true,
+                Some(step) => self.take(step),
+            }
+        }
+    }
+
     fn fail(&mut self, kind: ErrorKind, failure: &Failure) -> Bytes {
         self.voice.fail(kind, failure)
     }

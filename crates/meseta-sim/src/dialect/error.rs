@@ -149,7 +149,11 @@ pub fn gemini_error(failure: &Failure) -> Value {
         500.. => "INTERNAL",
         _ => "INVALID_ARGUMENT",
     };
-    json!({"error": {"code": failure.status.as_u16(), "message": failure.message, "status": status}})
+    let mut error = json!({"code": failure.status.as_u16(), "message": failure.message, "status": status});
+    if !failure.details.is_empty() {
+        error["details"] = json!(failure.details);
+    }
+    json!({"error": error})
 }
 
 /// The name of Bedrock's exception for a status.

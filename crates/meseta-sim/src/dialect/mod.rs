@@ -7,6 +7,7 @@ pub mod embeddings;
 mod error;
 pub mod gemini;
 pub mod messages;
+mod refusal;
 pub mod responses;
 
 use bytes::Bytes;
@@ -22,6 +23,7 @@ use crate::tokens;
 use crate::usage::Usage;
 
 pub use error::exception;
+pub use refusal::retry_info;
 
 /// The time at which every answer was made, so that answers differ in nothing but what they say.
 pub const CREATED: u64 = 1_735_689_600;

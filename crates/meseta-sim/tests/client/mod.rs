@@ -1,6 +1,8 @@
 //! A client of HTTP/1.1 on a bare socket, which tells how a connection ended.
 #![allow(dead_code, reason = "each test binary uses its own part of the client")]
 
+pub mod dialects;
+
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::time::{Duration, Instant};

@@ -173,6 +173,9 @@ fn messages(root: &At<'_>, messages: &At<'_>, prompt: &mut Prompt) -> Result<(),
         prompt.tokens += turn.tokens;
         if role == "user" && !turn.texts.is_empty() {
             prompt.question = join(&turn.texts);
+            prompt.begun.user(&prompt.question);
+        } else if role == "assistant" {
+            prompt.begun.assistant(&join(&turn.texts));
         }
         if index == end {
             prompt.last = turn.result.clone().unwrap_or_else(|| join(&turn.texts));

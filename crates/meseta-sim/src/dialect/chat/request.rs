@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 
 use crate::dialect::parse;
 use crate::failure::Failure;
-use crate::prompt::{Ask, Choice, Tool};
+use crate::prompt::{Ask, Begun, Choice, Tool};
 use crate::tokens;
 
 #[derive(Deserialize)]
@@ -157,6 +157,20 @@ impl Ask for ChatRequest<'_> {
 
     fn logprobs(&self) -> bool {
         self.logprobs == Some(true)
+    }
+
+    fn begun(&self) -> Option<Begun<'_>> {
+        let messages = self.messages();
+        let last = self.last_message()?.role == "assistant";
+        let at = if last { messages.len().checked_sub(1)? } else { messages.len().checked_sub(2)? };
+        let (before, message) = (messages.get(..at)?, messages.get(at)?);
+        let follows = last || self.last_message()?.role == "user";
+        let asked = before.iter().rev().find(|message| message.role == "user");
+        (message.role == "assistant" && follows).then(|| Begun {
+            asked: asked.map_or("", |message| &message.content.0),
+            text: &message.content.0,
+            last,
+        })
     }
 }
 

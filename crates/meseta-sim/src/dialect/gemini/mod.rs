@@ -5,5 +5,5 @@ mod reply;
 mod request;
 
 pub use embed::GeminiEmbeddings;
-pub use reply::{events, whole};
+pub use reply::{Blocked, blocked, events, whole};
 pub use request::GeminiRequest;

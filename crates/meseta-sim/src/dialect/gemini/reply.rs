@@ -7,7 +7,7 @@ use crate::answer::{Answer, Block, Finish};
 use crate::dialect::{LOGPROB, Saying, error::gemini_error};
 use crate::directives::ErrorKind;
 use crate::failure::Failure;
-use crate::stream::{Events, Piece};
+use crate::stream::{Event, Events, Piece};
 use crate::telling::{Beat, Said, Telling, Voice};
 use crate::tokens;
 use crate::usage::Usage;
@@ -141,6 +141,47 @@ fn chosen(text: &str) -> Vec<Value> {
 fn logprobs(chosen: &[Value]) -> Value {
     let top: Vec<Value> = chosen.iter().map(|entry| json!({"candidates": [entry]})).collect();
     json!({"chosenCandidates": chosen, "topCandidates": top})
+}
+
+/// The answer to a prompt that is not allowed: no candidate, and why there is none.
+pub fn blocked(saying: &Saying<'_>) -> Vec<u8> {
+    let mut response = json!({
+        "promptFeedback": {"blockReason": "PROHIBITED_CONTENT"},
+        "modelVersion": saying.model,
+        "responseId": saying.fingerprint.hex(),
+    });
+    if let Some(Usage { input, .. }) = saying.usage {
+        response["usageMetadata"] = json!({"promptTokenCount": input, "totalTokenCount": input});
+    }
+    response.to_string().into_bytes()
+}
+
+/// The same as the only event of a stream.
+pub struct Blocked(Option<Bytes>);
+
+impl Blocked {
+    pub fn new(saying: &Saying<'_>, sse: bool) -> Self {
+        let (before, after): (&[u8], &[u8]) = if sse { (b"data: ", b"\r\n\r\n") } else { (b"[", b"]") };
+        Self(Some(Bytes::from([before, &blocked(saying), after].concat())))
+    }
+}
+
+impl Iterator for Blocked {
+    type Item = Event;
+
+    fn next(&mut self) -> Option<Event> {
+        Some(Event { bytes: self.0.take()?, tokens: 0 })
+    }
+}
+
+impl Events for Blocked {
+    fn speaks(&mut self) -> bool {
+        false
+    }
+
+    fn fail(&mut self, _: ErrorKind, failure: &Failure) -> Bytes {
+        Bytes::from(format!("data: {}\r\n\r\n", gemini_error(failure)))
+    }
 }
 
 impl Voice for Speaker {

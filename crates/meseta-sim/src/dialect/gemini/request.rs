@@ -274,6 +274,9 @@ fn contents(contents: &At<'_>, prompt: &mut Prompt) -> Result<(), Wrong> {
         prompt.tokens += turn.tokens;
         if role == "user" && !turn.texts.is_empty() {
             prompt.question = join(&turn.texts);
+            prompt.begun.user(&prompt.question);
+        } else if role == "model" {
+            prompt.begun.assistant(&join(&turn.texts));
         }
         if index == end {
             prompt.last = turn.result.clone().unwrap_or_else(|| join(&turn.texts));

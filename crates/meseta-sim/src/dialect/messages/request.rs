@@ -248,8 +248,16 @@ fn messages(messages: &At<'_>, prompt: &mut Prompt) -> Result<(), Wrong> {
         prompt.tokens += turn.tokens;
         if role == "user" && !turn.texts.is_empty() {
             prompt.question = join(&turn.texts);
+            prompt.begun.user(&prompt.question);
+        } else if role == "assistant" {
+            prompt.begun.assistant(&join(&turn.texts));
         }
         if index == end {
+            if role == "assistant"
+                && turn.texts.last().is_some_and(|text| text.ends_with(char::is_whitespace))
+            {
+                return Err(messages.wrong("final assistant content cannot end with trailing whitespace"));
+            }
             prompt.last = join(&turn.texts);
             prompt.result.clone_from(&turn.result);
             if let Some(result) = turn.result {

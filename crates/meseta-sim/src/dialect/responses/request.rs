@@ -227,6 +227,7 @@ impl ResponsesRequest {
         if let Value::String(text) = input.value {
             self.prompt.tokens += tokens::count(text);
             self.prompt.question.clone_from(text);
+            self.prompt.begun.user(text);
             self.prompt.last.clone_from(text);
             return Ok(());
         }
@@ -316,8 +317,13 @@ impl ResponsesRequest {
         }
         let text = join(&texts(&content));
         self.prompt.tokens += tokens::count(&text);
-        if role == "user" {
-            self.prompt.question.clone_from(&text);
+        match role {
+            "user" => {
+                self.prompt.begun.user(&text);
+                self.prompt.question.clone_from(&text);
+            }
+            "assistant" => self.prompt.begun.assistant(&text),
+            _ => {}
         }
         self.prompt.last = text;
         Ok(())

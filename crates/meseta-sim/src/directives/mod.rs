@@ -1,10 +1,14 @@
 //! What a request may ask of the simulator beside its answer: `key=value`, separated by `;`, behind the model's
 //! name or in the header `x-sim`.
 
+mod value;
+
 use std::fmt;
 use std::time::Duration;
 
 use http::StatusCode;
+
+use self::value::{duration, limits, names, number, one_of, place, size, status};
 
 /// Every directive: its key, its form and what it does. The manual's table and the error message are this one.
 pub const DIRECTIVES: &[(&str, &str, &str)] = &[
@@ -12,12 +16,33 @@ pub const DIRECTIVES: &[(&str, &str, &str)] = &[
     ("pace", "pace=DURATION", "time between two tokens"),
     ("first", "first=DURATION", "time before the head of the response"),
     ("head_then", "head_then=DURATION", "time between the head and the first byte of the body"),
+    ("preamble_then", "preamble_then=DURATION", "time between what begins a stream and its first token"),
     ("status", "status=CODE", "answer with this error, 400 to 599"),
-    ("retry-after", "retry-after=SECONDS", "header of that name, with status"),
-    ("message", "message=TEXT", "message of the error, with status or error"),
+    (
+        "refuse",
+        "refuse=context|policy|quota|key|overloaded",
+        "answer with the provider's own error of that cause",
+    ),
+    ("retry-after", "retry-after=SECONDS", "header of that name, with status or refuse"),
+    ("message", "message=TEXT", "message of the error, with status, refuse or error"),
+    (
+        "limit",
+        "limit=KIND:LEFT/RESET[,…]",
+        "what is left of requests or tokens, and the time until it is renewed, in the provider's headers",
+    ),
+    ("drop", "drop=fin|rst", "end the connection before the head of the response"),
     ("stall", "stall=N", "send nothing after N tokens, but keep the connection"),
-    ("cut", "cut=fin@N|rst@N|frame@N", "end the connection after N tokens"),
+    (
+        "cut",
+        "cut=fin@N|rst@N|frame@N",
+        "end the connection after N tokens, or after the preamble with `preamble` for N",
+    ),
     ("error", "error=sse@N|failed@N", "an error event after N tokens, then the end"),
+    (
+        "continue",
+        "continue=rest|overlap|restart|fresh|refuse",
+        "how to go on with an answer that the conversation has the beginning of",
+    ),
     ("garbage", "garbage=json|http|sse", "answer with what is not JSON, not HTTP, or no event"),
     ("usage", "usage=none", "leave out every usage"),
     ("cached", "cached=N", "tokens of the prompt reported as cached"),
@@ -32,8 +57,20 @@ pub const DIRECTIVES: &[(&str, &str, &str)] = &[
 ];
 
 const MOST_TOKENS: u64 = 1_000_000;
-const LONGEST_WAIT: Duration = Duration::from_secs(600);
-const LARGEST_BODY: u64 = 1 << 30;
+const REFUSALS: &[(&str, Refusal)] = &[
+    ("context", Refusal::Context),
+    ("policy", Refusal::Policy),
+    ("quota", Refusal::Quota),
+    ("key", Refusal::Key),
+    ("overloaded", Refusal::Overloaded),
+];
+const CONTINUATIONS: &[(&str, GoOn)] = &[
+    ("rest", GoOn::Rest),
+    ("overlap", GoOn::Overlap),
+    ("restart", GoOn::Restart),
+    ("fresh", GoOn::Fresh),
+    ("refuse", GoOn::Refuse),
+];
 
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Directives {
@@ -41,12 +78,17 @@ pub struct Directives {
     pub(crate) pace: Option<Duration>,
     pub(crate) first: Option<Duration>,
     pub(crate) head_then: Option<Duration>,
+    pub(crate) preamble_then: Option<Duration>,
     pub(crate) status: Option<StatusCode>,
+    pub(crate) refuse: Option<Refusal>,
     pub(crate) retry_after: Option<u64>,
     pub(crate) message: Option<String>,
-    pub(crate) stall: Option<u64>,
-    pub(crate) cut: Option<(Cut, u64)>,
-    pub(crate) error: Option<(ErrorKind, u64)>,
+    pub(crate) limits: Vec<Limit>,
+    pub(crate) drop: Option<Dropped>,
+    pub(crate) stall: Option<Place>,
+    pub(crate) cut: Option<(Cut, Place)>,
+    pub(crate) error: Option<(ErrorKind, Place)>,
+    pub(crate) go_on: Option<GoOn>,
     pub(crate) garbage: Option<Garbage>,
     pub(crate) no_usage: bool,
     pub(crate) cached: Option<u64>,
@@ -58,6 +100,69 @@ pub struct Directives {
     pub(crate) ids: bool,
     pub(crate) auth: bool,
     pub(crate) reflect: Option<Reflect>,
+}
+
+/// Where in a stream something happens. A whole answer has bytes for tokens, and no preamble.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Place {
+    /// Right behind the head, before any byte of the body.
+    Head,
+    /// Behind what comes before the first token: a role, an envelope, an empty block.
+    Preamble,
+    /// After so many tokens, at least one.
+    Tokens(u64),
+}
+
+/// Why a provider refuses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// The prompt is too long for the model.
+    Context,
+    /// The prompt is not allowed.
+    Policy,
+    /// Nothing is left of what was paid for.
+    Quota,
+    /// The key is wrong.
+    Key,
+    /// The provider has too much to do.
+    Overloaded,
+}
+
+/// What is limited.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Limited {
+    Requests,
+    Tokens,
+}
+
+/// What a provider says is left until its window ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Limit {
+    pub(crate) of: Limited,
+    pub(crate) left: u64,
+    pub(crate) reset: Duration,
+}
+
+/// How a connection ends that no head was sent on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Dropped {
+    Fin,
+    Reset,
+}
+
+/// How a model goes on with an answer that the conversation has the beginning of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum GoOn {
+    /// With what is missing.
+    Rest,
+    /// With the last words once more, and then with what is missing.
+    Overlap,
+    /// From the start.
+    Restart,
+    /// With something else.
+    Fresh,
+    /// Not at all, where the beginning is the last message.
+    Refuse,
 }
 
 /// How a connection ends before its answer does.
@@ -126,17 +231,22 @@ impl Directives {
             "pace" => self.pace = Some(duration(value)?),
             "first" => self.first = Some(duration(value)?),
             "head_then" => self.head_then = Some(duration(value)?),
+            "preamble_then" => self.preamble_then = Some(duration(value)?),
             "status" => self.status = Some(status(value)?),
+            "refuse" => self.refuse = Some(one_of(value, REFUSALS)?),
             "retry-after" => self.retry_after = Some(number(value, 0, u64::from(u32::MAX))?),
             "message" => self.message = Some(value.to_owned()),
-            "stall" => self.stall = Some(number(value, 0, u64::MAX)?),
+            "limit" => self.limits = limits(value)?,
+            "drop" => self.drop = Some(one_of(value, &[("fin", Dropped::Fin), ("rst", Dropped::Reset)])?),
+            "continue" => self.go_on = Some(one_of(value, CONTINUATIONS)?),
+            "stall" => self.stall = Some(place(value)?),
             "cut" => {
                 let kinds = [("fin", Cut::Fin), ("rst", Cut::Reset), ("frame", Cut::Frame)];
-                let (name, after) = place(value)?;
+                let (name, after) = value::placed(value)?;
                 self.cut = Some((one_of(name, &kinds)?, after));
             }
             "error" => {
-                let (name, after) = place(value)?;
+                let (name, after) = value::placed(value)?;
                 let kinds = [("sse", ErrorKind::Plain), ("failed", ErrorKind::Failed)];
                 self.error = Some((one_of(name, &kinds)?, after));
             }
@@ -169,71 +279,6 @@ fn same_key(name: &str, key: &str) -> bool {
     name.len() == key.len() && name.bytes().map(fold).eq(key.bytes().map(fold))
 }
 
-fn number(value: &str, least: u64, most: u64) -> Result<u64, String> {
-    // `parse` would take a plus sign.
-    let parsed = value.bytes().all(|byte| byte.is_ascii_digit()).then(|| value.parse().ok()).flatten();
-    parsed
-        .filter(|number| (least..=most).contains(number))
-        .ok_or_else(|| format!("it needs a whole number from {least} to {most}"))
-}
-
-fn duration(value: &str) -> Result<Duration, String> {
-    let problem = || "it needs a duration of at most 10m, such as 500us, 20ms, 1.5s or 2m".to_owned();
-    let digits = value.find(|c: char| !c.is_ascii_digit() && c != '.').ok_or_else(problem)?;
-    let (amount, unit) = value.split_at(digits);
-    let seconds = match unit {
-        "us" => 1e-6,
-        "ms" => 1e-3,
-        "s" => 1.0,
-        "m" => 60.0,
-        _ => return Err(problem()),
-    };
-    let amount: f64 = amount.parse().map_err(|_| problem())?;
-    let wait = Duration::try_from_secs_f64(amount * seconds).map_err(|_| problem())?;
-    if wait > LONGEST_WAIT { Err(problem()) } else { Ok(wait) }
-}
-
-fn status(value: &str) -> Result<StatusCode, String> {
-    let code = number(value, 400, 599)?;
-    let code = u16::try_from(code).ok().and_then(|code| StatusCode::from_u16(code).ok());
-    code.ok_or_else(|| "it needs an HTTP status from 400 to 599".to_owned())
-}
-
-fn size(value: &str) -> Result<u64, String> {
-    let problem = || "it needs a size of at most 1g, such as 4096, 64k, 10m or 1g".to_owned();
-    let (digits, shift) = match value.as_bytes().last() {
-        Some(b'k') => (&value[..value.len() - 1], 10),
-        Some(b'm') => (&value[..value.len() - 1], 20),
-        Some(b'g') => (&value[..value.len() - 1], 30),
-        _ => (value, 0),
-    };
-    let bytes = number(digits, 0, LARGEST_BODY).map_err(|_| problem())? << shift;
-    if bytes > LARGEST_BODY { Err(problem()) } else { Ok(bytes) }
-}
-
-/// `fin@3` is the name `fin` and the place 3; without a place, the place is 0: right behind the head.
-fn place(value: &str) -> Result<(&str, u64), String> {
-    match value.split_once('@') {
-        Some((name, after)) => Ok((name, number(after, 0, u64::MAX)?)),
-        None => Ok((value, 0)),
-    }
-}
-
-fn one_of<T: Copy>(value: &str, choices: &[(&str, T)]) -> Result<T, String> {
-    choices.iter().find(|(name, _)| *name == value).map(|(_, choice)| *choice).ok_or_else(|| {
-        let names: Vec<&str> = choices.iter().map(|(name, _)| *name).collect();
-        format!("its value may be {}", names.join(", "))
-    })
-}
-
-fn names(value: &str) -> Result<Vec<String>, String> {
-    let names: Vec<String> = value.split(',').map(|name| name.trim().to_owned()).collect();
-    if names.iter().any(String::is_empty) || names.len() > 128 {
-        return Err("it needs auto, or the names of at most 128 tools with commas between them".to_owned());
-    }
-    Ok(names)
-}
-
 /// A directive as the error shows it: enough to find it by, however long it was.
 fn shown(directive: &str) -> String {
     directive.chars().take(80).collect()
@@ -262,20 +307,29 @@ mod tests {
 
     #[test]
     fn every_directive_is_read() {
-        let text = "tokens=5;pace=20ms;first=1.5s;head_then=2m;status=503;retry-after=2;message=busy now;stall=3;\
-            cut=rst@4;error=sse@1;garbage=sse;usage=none;cached=7;cache_write=6;\
+        let text = "tokens=5;pace=20ms;first=1.5s;head_then=2m;preamble_then=3ms;status=503;\
+            refuse=quota;limit=requests:3/1.5s, tokens:0/2m;drop=rst;continue=overlap;retry-after=2;message=busy now;stall=3;\
+            cut=rst@4;error=sse@preamble;garbage=sse;usage=none;cached=7;cache_write=6;\
             think=9;ids=on;auth=required;reasoning=8;body=64k;tool=a,b;reflect=body";
         let expected = Directives {
             tokens: Some(5),
             pace: Some(Duration::from_millis(20)),
             first: Some(Duration::from_millis(1500)),
             head_then: Some(Duration::from_secs(120)),
+            preamble_then: Some(Duration::from_millis(3)),
             status: Some(StatusCode::SERVICE_UNAVAILABLE),
+            refuse: Some(Refusal::Quota),
             retry_after: Some(2),
             message: Some("busy now".to_owned()),
-            stall: Some(3),
-            cut: Some((Cut::Reset, 4)),
-            error: Some((ErrorKind::Plain, 1)),
+            limits: vec![
+                Limit { of: Limited::Requests, left: 3, reset: Duration::from_millis(1500) },
+                Limit { of: Limited::Tokens, left: 0, reset: Duration::from_secs(120) },
+            ],
+            drop: Some(Dropped::Reset),
+            stall: Some(Place::Tokens(3)),
+            cut: Some((Cut::Reset, Place::Tokens(4))),
+            error: Some((ErrorKind::Plain, Place::Preamble)),
+            go_on: Some(GoOn::Overlap),
             garbage: Some(Garbage::Events),
             no_usage: true,
             cached: Some(7),
@@ -322,6 +376,15 @@ mod tests {
             "cut=bad@1",
             "cut=",
             "error=json@1",
+            "stall=half",
+            "refuse=me",
+            "drop=it",
+            "continue=on",
+            "limit=",
+            "limit=requests:1",
+            "limit=calls:1/1s",
+            "limit=tokens:x/1s",
+            "limit=tokens:1/1",
             "garbage=xml",
             "usage=some",
             "body=2g",
