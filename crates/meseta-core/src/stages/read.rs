@@ -8,6 +8,7 @@ use http::header::EXPECT;
 use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
 use meseta_wire::envelope::{self, Envelope, Refusal};
+use meseta_wire::estimate;
 use tokio::time::{Instant, timeout_at};
 
 use crate::decompress::{self, Undecodable};
@@ -66,7 +67,7 @@ pub(crate) async fn read(
     })?;
     trip.ask.model.clone_from(&envelope.model);
     trip.ask.stream = envelope.stream;
-    trip.ask.tokens = body.len() as u64 / 4;
+    trip.ask.tokens = estimate::tokens(&body);
     Ok(Ask { caller, call, headers: std::mem::take(headers), body, envelope })
 }
 
