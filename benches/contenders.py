@@ -24,7 +24,7 @@ from contender import (
     output,
     pip_install,
 )
-from plane import Meseta, MesetaPackage, MesetaTranslated
+from plane import Meseta, MesetaPackage, MesetaPool, MesetaTranslated
 
 
 class Nginx(Contender):
@@ -232,6 +232,7 @@ ALL: dict[str, Contender] = {
     "meseta-off": Meseta(log=False),
     "meseta-on": Meseta(log=True),
     "meseta-key": Meseta(log=True, key="a-key-of-the-bench"),
+    "meseta-pool": MesetaPool(),
     "meseta-chat-messages": MesetaTranslated(client=CHAT, target=MESSAGES),
     "meseta-messages-chat": MesetaTranslated(client=MESSAGES, target=CHAT),
     "meseta-up": MesetaPackage(),

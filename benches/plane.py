@@ -51,7 +51,8 @@ class Meseta(Contender):
         self.name = f"Meseta, log {'on' if log else 'off'}{', key' if key else ''}"
         self.headers = (f"authorization:Bearer {key}",) if key else ()
         digest = hashlib.sha256((key or "").encode()).hexdigest()
-        self.auth: dict[str, object] = {"type": "keys", "sha256": [digest]} if key else {"type": "none"}
+        named = {"sha256": digest, "tenant": "bench", "priority": "normal", "concurrency": 0}
+        self.auth: dict[str, object] = {"type": "keys", "keys": [named]} if key else {"type": "none"}
 
     def prepare(self) -> str:
         """Install what is missing and return the version."""
@@ -75,15 +76,28 @@ class Meseta(Contender):
             "max_bytes": 2 << 30,
         }
         return {
-            "format": 2,
+            "format": 3,
             "listeners": [self._listener(setting)],
             "targets": [self._target(setting)],
+            "pools": [],
             "names": {TARGET: TARGET, MODEL: TARGET},
             "wildcards": {},
             "default": None,
             "catalog": [{"id": TARGET, "owned_by": "openai"}, {"id": MODEL, "owned_by": "openai"}],
             "log": log if self.log else None,
             "responses": None,
+            "retry_budget": {"percent": 20.0, "minimum_per_second": 10},
+            "admission": None,
+            "sessions": {
+                "implicit": False,
+                "max_entries": 10000,
+                "idle_ms": None,
+                "tenant_header": None,
+                "budget": None,
+                "cache_marks": False,
+                "minimum_prefix_tokens": 1024,
+            },
+            "shared": None,
         }
 
     def _listener(self, setting: Setting) -> dict[str, object]:
@@ -112,7 +126,7 @@ class Meseta(Contender):
             **SPOKEN[self.target],
             "base_url": f"http://127.0.0.1:{setting.mock}/v1",
             "query": "",
-            "auth": {"type": "none"},
+            "credentials": [{"type": "none"}],
             "headers": {},
             "forward_headers": [],
             "http_version": "auto",
@@ -132,6 +146,19 @@ class Meseta(Contender):
                 "idle_ms": 120000,
                 "total_ms": 1800000,
             },
+            "limits": {"concurrency": 0, "queue": 0, "queue_ms": 0},
+            "health": {
+                "failures": 5,
+                "error_percent": 50,
+                "minimum_requests": 20,
+                "window_ms": 30000,
+                "rest_ms": 10000,
+                "rest_max_ms": 300000,
+                "ramp_ms": 15000,
+            },
+            "probe": None,
+            "price": None,
+            "prompt_cache": {"window_ms": 300000, "minimum_tokens": 1024, "marks": "none"},
         }
 
 
@@ -145,8 +172,64 @@ class MesetaTranslated(Meseta):
         self.name = f"Meseta, {TITLES[client]} to {TITLES[target]}"
 
 
+class MesetaPool(Meseta):
+    """The same plane with all that keeps requests alive, log on.
+
+    The client's model is a pool of four targets with weights, limits, prices, a fallback, retries, hedging
+    after the 95th percentile, resuming and affinity; the plane admits by a limit. All four are the same mock.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(log=True)
+        self.name = "Meseta, pool of four"
+
+    def snapshot(self, setting: Setting) -> dict[str, Any]:
+        """Resolve the same document with a pool in the place of the model."""
+        document = super().snapshot(setting)
+        (first,) = document["targets"]
+        first["limits"] = {"concurrency": 1024, "queue": 1024, "queue_ms": 1000}
+        first["price"] = {
+            "input": 1.0,
+            "cached_input": 0.1,
+            "cache_write": None,
+            "output": 4.0,
+            "source": "config",
+        }
+        names = [f"{TARGET}-{number}" for number in range(1, 5)]
+        document["targets"] = [{**first, "name": name} for name in names]
+        document["names"] = {TARGET: names[0]}
+        document["pools"] = [
+            {
+                "name": MODEL,
+                "select": "weighted",
+                "members": [
+                    {"target": name, "model": None, "weight": 1.0 + number, "priority": 0}
+                    for number, name in enumerate(names)
+                ],
+                "fallback": [{"name": TARGET, "on": ["rate_limit", "error", "timeout"]}],
+                "retry": {
+                    "attempts": 3,
+                    "base_ms": 100,
+                    "max_ms": 5000,
+                    "on": ["rate_limit", "error", "timeout"],
+                },
+                "hedge": {"after_ms": 0, "minimum_ms": 50, "spend_percent": 5.0},
+                "resume": "text",
+                "affinity": True,
+                "timeouts": None,
+            }
+        ]
+        document["admission"] = {
+            "concurrency": 4096,
+            "tenant_concurrency": 4096,
+            "queue": 1024,
+            "queue_ms": 1000,
+        }
+        return document
+
+
 class MesetaBefore(Meseta):
-    """An older build of the plane, log on: one that reads documents of format 1, before translation."""
+    """An older build of the plane, log on: one that reads documents of format 2, before pools."""
 
     def __init__(self, binary: Path) -> None:
         super().__init__(log=True)
@@ -162,13 +245,14 @@ class MesetaBefore(Meseta):
         return f"an older build, SHA-256 {digest[:12]}"
 
     def snapshot(self, setting: Setting) -> dict[str, Any]:
-        """Resolve the same document in format 1."""
+        """Resolve the same document in format 2."""
         document = super().snapshot(setting)
-        document["format"] = 1
-        del document["responses"]
+        document["format"] = 2
+        for key in ("pools", "retry_budget", "admission", "sessions", "shared"):
+            del document[key]
         (target,) = document["targets"]
-        (target["dialect"],) = target.pop("dialects")
-        for key in ("paths", "default_headers", "max_output_tokens", "quirks"):
+        (target["auth"],) = target.pop("credentials")
+        for key in ("limits", "health", "probe", "price", "prompt_cache"):
             del target[key]
         return document
 

@@ -32,6 +32,8 @@ from figures import (
 Results = dict[str, Any]
 # Of a core, used by other programs: above it a figure is smoke.
 QUIET = 0.05
+# What a pool with health and admission must keep of the rate of one plain target.
+POOLED_TARGET = 0.95
 TRANSLATED = ("meseta-chat-messages", "meseta-messages-chat")
 # What a translated hop must keep of the rate of the same hop without a translation.
 TRANSLATED_TARGET = 0.7
@@ -77,7 +79,7 @@ def markdown(results: Results) -> str:
     ]
     if measured:
         parts += ["## Throughput, 64 connections", throughput(measured), *ratios(measured)]
-        parts += [*translated(measured), *before(measured)]
+        parts += [*translated(measured), *pooled(measured), *before(measured)]
         parts += ["## Added by the hop", added(measured), "## Memory and start", memory(measured)]
         parts += ["## Errors and doubts", "\n".join(doubts(measured))]
     if settings["streams"]:
@@ -136,6 +138,17 @@ def ratios(entrants: dict[str, Any]) -> list[str]:
         ]
         lines.append(f"- {one['name']}: {', '.join(parts) or 'nothing to compare with'}")
     return ["\n".join(lines)] if lines else []
+
+
+def pooled(entrants: dict[str, Any]) -> list[str]:
+    """Compare the plane with a pool, health and admission with the one without; nothing when either took no part."""
+    base, pool = entrants.get("meseta-on"), entrants.get("meseta-pool")
+    if not base or not pool:
+        return []
+    told = [f"{ratio(pool, base, cell)} {cell}" for cell in ("whole", "streamed")]
+    return [
+        f"Against the same plane without a pool: {', '.join(told)}; at least {POOLED_TARGET} is asked for."
+    ]
 
 
 def translated(entrants: dict[str, Any]) -> list[str]:
