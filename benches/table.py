@@ -141,7 +141,7 @@ def ratios(entrants: dict[str, Any]) -> list[str]:
 
 
 def pooled(entrants: dict[str, Any]) -> list[str]:
-    """Compare the plane with a pool, health and admission with the one without; nothing when either took no part."""
+    """Compare the plane with a pool and admission with the one without; nothing when either took no part."""
     base, pool = entrants.get("meseta-on"), entrants.get("meseta-pool")
     if not base or not pool:
         return []
