@@ -21,6 +21,14 @@ class Plane:
     `snapshot` is the resolved document as JSON text; `workers` is the number of worker threads.
     """
     def __new__(cls, /, snapshot: str, *, workers: SupportsIndex) -> Plane: ...
+    def health(self, /) -> "list[dict[str, object]]":
+        """
+        The state of every target and of each of its keys. Times are milliseconds; `until_ms` counts from now.
+        """
+    def reset_health(self, /, target: str | None = None) -> int:
+        """
+        Forgets the failures and limits of one target, or of all of them; how many had any.
+        """
     def stats(self, /) -> "dict[str, object]":
         """
         Counters and the addresses that are open.

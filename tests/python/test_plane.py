@@ -112,6 +112,55 @@ def test_stop_lets_a_stream_finish() -> None:
         plane.reload()
 
 
+def test_health_and_its_reset() -> None:
+    text = """
+version: 1
+listeners: [{name: models, port: 0}]
+model_providers:
+  - model: sim/*
+    headers: {x-sim: status=503}
+    health: {failures: 2}
+"""
+    with Plane.from_text(text) as plane:
+        (fresh,) = plane.health()
+        (key,) = fresh.pop("keys")
+        assert key == {
+            "number": 1,
+            "state": "ready",
+            "until_ms": None,
+            "failures": 0,
+            "in_flight": 0,
+            "cause": None,
+        }
+        assert fresh == {
+            "name": "sim/*",
+            "state": "ready",
+            "since_ms_ago": None,
+            "until_ms": None,
+            "failures": 0,
+            "requests": 0,
+            "errors": 0,
+            "in_flight": 0,
+            "waiting": 0,
+            "latency_ms": None,
+            "p50_ms": None,
+            "p95_ms": None,
+            "cause": None,
+            "probe": None,
+        }
+        with openai.OpenAI(base_url=plane.url, api_key="unused", max_retries=0) as client:
+            for _ in range(2):
+                with pytest.raises(openai.InternalServerError):
+                    client.chat.completions.create(
+                        model="sim/echo", messages=[{"role": "user", "content": "Hello there"}]
+                    )
+        (tired,) = plane.health()
+        assert (tired["state"], tired["cause"], tired["in_flight"]) == ("resting", "error", 0)
+        assert 0 < tired["until_ms"] <= 11_000
+        assert (plane.reset_health("nobody"), plane.reset_health("sim/*"), plane.reset_health()) == (0, 1, 0)
+        assert plane.health()[0]["state"] == "ready"
+
+
 def test_client_keys() -> None:
     text = """
 version: 1

@@ -39,4 +39,5 @@ mod trip;
 mod upstream;
 
 pub use error::Code;
+pub use health::{KeyStatus, ProbeStatus, State, TargetStatus};
 pub use plane::{Plane, StartError};

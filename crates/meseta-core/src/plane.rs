@@ -18,8 +18,8 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use crate::admission::{AdmissionSettings, Gate};
 use crate::conversations::{Store, StoreSettings};
 use crate::dice::Dice;
-use crate::health::Health;
 use crate::health::budget::RetryBudget;
+use crate::health::{Health, TargetStatus};
 use crate::log::{Ids, LogError, LogStats, Writer};
 use crate::serve::{Accepted, Counters, Desk, Door, Phase, Shared, Worker, accept, bind, work};
 use crate::snapshot::{Listener, ListenerTls, ResponsesSettings, Snapshot, SnapshotError};
@@ -81,9 +81,8 @@ pub struct Plane {
     shared: Arc<Shared>,
     phase: watch::Sender<Phase>,
     desks: Vec<Desk>,
-    /// Taken once, by `stop`.
+    /// Taken once, by `stop`. Held through a swap, so that two of them cannot mix.
     threads: Mutex<Option<Threads>>,
-    /// Held through a swap, so that two of them cannot mix.
     sockets: Mutex<Vec<Socket>>,
     log: Mutex<Option<Writer>>,
     /// The probing thread has been started.
@@ -107,6 +106,7 @@ impl Plane {
     pub fn start(document: &str, workers: usize) -> Result<Plane, StartError> {
         let health = Health::new();
         let snapshot = Snapshot::parse_with(document, &health, None)?;
+        configure_health(&snapshot);
         let tls = Arc::new(OnceLock::new());
         prepare_client_tls(&tls, &snapshot)?;
         let acceptor = Builder::new_multi_thread()
@@ -155,6 +155,18 @@ impl Plane {
 
     /// Exchanges the snapshot, whole or not at all. Requests in flight end on the one that they began with.
     pub fn swap(&self, document: &str) -> Result<(), StartError> {
+        let threads = lock(&self.threads);
+        let Some(threads) = threads.as_ref() else {
+            return Err(StartError::Bind("The plane has been stopped.".to_owned()));
+        };
+        let swapped = self.exchange(document, threads);
+        // Targets that only the old snapshot, or only the refused one, names are forgotten.
+        let snapshot = self.shared.snapshot.load();
+        self.shared.health.retain(|name| snapshot.targets.iter().any(|target| *target.name == *name));
+        swapped
+    }
+
+    fn exchange(&self, document: &str, threads: &Threads) -> Result<(), StartError> {
         let current = self.shared.snapshot.load();
         let snapshot = Snapshot::parse_with(document, &self.shared.health, Some(&**current))?;
         if snapshot.log != current.log || snapshot.responses != current.responses {
@@ -164,10 +176,6 @@ impl Plane {
             )));
         }
         prepare_client_tls(&self.shared.tls, &snapshot)?;
-        let threads = lock(&self.threads);
-        let Some(threads) = threads.as_ref() else {
-            return Err(StartError::Bind("The plane has been stopped.".to_owned()));
-        };
         let mut sockets = lock(&self.sockets);
         let opened = open_sockets(&snapshot.listeners, &sockets, &threads.acceptor)?;
         // From here on nothing can fail.
@@ -186,7 +194,7 @@ impl Plane {
         }
         self.shared.snapshot.store(snapshot.clone());
         self.shared.gate.configure(admission(&snapshot));
-        self.shared.health.retain(|name| snapshot.targets.iter().any(|target| *target.name == *name));
+        configure_health(&snapshot);
         sockets.extend(opened.fresh.into_iter().map(|fresh| self.serve(fresh, &threads.acceptor)));
         // The new snapshot is in force; a system without room for one more thread goes without probes.
         let _ = self.probe();
@@ -242,6 +250,16 @@ impl Plane {
         finished
     }
 
+    /// How every target of the snapshot in force is doing, in the order of their names.
+    pub fn health(&self) -> Vec<TargetStatus> {
+        self.shared.health.status(Instant::now())
+    }
+
+    /// Forgets failures and limits, of one target or of all, so that they are asked again. How many had any.
+    pub fn reset_health(&self, target: Option<&str>) -> usize {
+        self.shared.health.reset(target, Instant::now())
+    }
+
     pub fn stats(&self) -> Stats {
         let counters = &self.shared.counters;
         let listeners: Vec<ListenerStats> = lock(&self.sockets)
@@ -284,6 +302,13 @@ fn admission(snapshot: &Snapshot) -> AdmissionSettings {
     let queue_wait = Duration::from_secs(10);
     let unlimited = AdmissionSettings { queue: 1_024, queue_wait, ..AdmissionSettings::default() };
     snapshot.admission.map_or(unlimited, AdmissionSettings::from)
+}
+
+fn configure_health(snapshot: &Snapshot) {
+    let now = Instant::now();
+    for target in &snapshot.targets {
+        target.health.configure(&target.health_settings, now);
+    }
 }
 
 fn retry_budget(snapshot: &Snapshot) -> RetryBudget {

@@ -2,6 +2,7 @@
 //! and no callback crosses; every call that may wait lets go of the interpreter first.
 
 mod errors;
+mod health;
 mod log;
 mod plane;
 mod simulator;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
 
-use crate::errors;
+use crate::{errors, health};
 
 /// A data plane that serves. It starts when it is made and stops when it is stopped or collected.
 ///
@@ -31,6 +31,19 @@ impl Plane {
     fn stop(&self, py: Python<'_>, drain_seconds: f64) -> bool {
         let drain = Duration::try_from_secs_f64(drain_seconds).unwrap_or(Duration::ZERO);
         py.detach(|| self.0.stop(drain))
+    }
+
+    /// The state of every target and of each of its keys. Times are milliseconds; `until_ms` counts from now.
+    #[pyo3(signature = () -> "list[dict[str, object]]")]
+    fn health<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyDict>>> {
+        let targets = py.detach(|| self.0.health());
+        targets.iter().map(|target| health::target(py, target)).collect()
+    }
+
+    /// Forgets the failures and limits of one target, or of all of them; how many had any.
+    #[pyo3(signature = (target = None))]
+    fn reset_health(&self, py: Python<'_>, target: Option<&str>) -> usize {
+        py.detach(|| self.0.reset_health(target))
     }
 
     /// Counters and the addresses that are open.

@@ -23,7 +23,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 pub(crate) use queue::{Place, wait};
-pub(crate) use status::{KeyStatus, TargetStatus};
+pub use status::{KeyStatus, ProbeStatus, State, TargetStatus};
 pub(crate) use target::{Call, TargetHealth};
 pub(crate) use ticket::{Ticket, Verdict};
 

@@ -1,12 +1,13 @@
-//! A target's health as people see it.
+//! A target's health as people see it. Plain data: the control plane reads it through [`crate::Plane::health`].
 
 use std::time::{Duration, Instant};
 
 use super::breaker::{Breaker, Mode};
 use meseta_wire::failure::Cause;
 
+/// What a target, or one of its keys, is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum State {
+pub enum State {
     Ready,
     Resting,
     Trial,
@@ -37,8 +38,9 @@ impl State {
     }
 }
 
+/// One target at one moment.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct TargetStatus {
+pub struct TargetStatus {
     pub name: String,
     pub state: State,
     /// How long ago the breaker last changed; `None` when it never has.
@@ -62,9 +64,10 @@ pub(crate) struct TargetStatus {
     pub keys: Vec<KeyStatus>,
 }
 
+/// One of a target's keys.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct KeyStatus {
-    /// Its place in the configuration, from 0.
+pub struct KeyStatus {
+    /// Its place in the configuration, from 1, as in the log.
     pub number: usize,
     pub state: State,
     pub until: Option<Duration>,
@@ -73,8 +76,9 @@ pub(crate) struct KeyStatus {
     pub cause: Option<Cause>,
 }
 
+/// The last probe of a target.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct ProbeStatus {
+pub struct ProbeStatus {
     pub ago: Duration,
     /// `None` when it went well.
     pub cause: Option<Cause>,

@@ -134,6 +134,11 @@ impl TargetHealth {
         Granted::deliver(granted);
     }
 
+    /// A configuration is in force from now on: its keys are those that are shown.
+    pub fn configure(&self, settings: &Settings, now: Instant) {
+        self.lock().align(settings, now);
+    }
+
     /// True when there was something to forget.
     pub(super) fn reset(self: &Arc<Self>, now: Instant) -> bool {
         let mut state = self.lock();
@@ -368,7 +373,7 @@ impl Key {
         let state = State::of(&self.breaker, limited.is_some(), now);
         let until = if state == State::Limited { limited } else { self.breaker.until(now) };
         KeyStatus {
-            number,
+            number: number + 1,
             state,
             until: until.map(|until| until.saturating_duration_since(now)),
             failures: self.breaker.failures(),
