@@ -88,7 +88,7 @@ async fn travel(trip: &mut Trip, head: &mut Parts, body: &mut Incoming) -> Resul
     let ask = read(trip, listener, caller, call, &mut head.headers, body).await?;
     admit(trip, &ask).await?;
     let continued = recall(trip, &ask).await?;
-    let plan = choose(trip, &ask)?;
+    let plan = choose(trip, &ask).await?;
     let mut journey = Journey { ask, continued, plan };
     let outbound = walk(trip, &mut journey).await?;
     Ok(outbound.with(journey))

@@ -27,12 +27,11 @@ mod models;
 mod plan;
 mod pool;
 mod probe;
+mod replica;
 mod respond;
 mod retry_advice;
 mod serve;
-#[allow(dead_code, unused_imports)]
 mod sessions;
-#[allow(dead_code, unused_imports)]
 mod shared;
 mod sigv4;
 mod trip;

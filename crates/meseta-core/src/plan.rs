@@ -15,6 +15,7 @@ use crate::health::backoff::backoff;
 use crate::health::{Call, Place, Standing, Ticket, select};
 use crate::log::Reason;
 use crate::pool::{Causes, Member, Policy};
+use crate::sessions;
 use crate::snapshot::{Named, Snapshot};
 use crate::stages::send::{Failed, Lost};
 
@@ -36,6 +37,8 @@ pub(crate) struct Plan {
     pub session: Option<u64>,
     /// The member that the session stays with while it can answer.
     pub pinned: Option<usize>,
+    /// Whose cache holds the session, whatever name it is found under.
+    anchor: Option<sessions::Place>,
     /// Nobody who is well is left: those that rest are asked too.
     last_resort: bool,
     /// What the client is told if nobody answers.
@@ -112,6 +115,7 @@ impl Plan {
             reason: Reason::First,
             session: None,
             pinned: None,
+            anchor: None,
             last_resort: false,
             best: None,
         };
@@ -122,7 +126,6 @@ impl Plan {
     fn enter(&mut self, name: Arc<str>, named: Named) {
         self.behind.push(name);
         self.asked = 0;
-        self.pinned = None;
         self.last_resort = false;
         match named {
             Named::Pool(pool) => {
@@ -138,6 +141,33 @@ impl Plan {
                 self.candidates = vec![Candidate::new(member)];
             }
         }
+        self.pin();
+    }
+
+    /// The session's cache is warm there: it stays, under this name and under those of the fallbacks.
+    pub fn stay_with(&mut self, place: &sessions::Place) {
+        self.anchor = Some(place.clone());
+        self.pin();
+    }
+
+    fn pin(&mut self) {
+        let anchor = self.anchor.as_ref().filter(|_| self.policy.affinity);
+        let found = anchor.and_then(|anchor| self.members().position(|member| anchor.is(member)));
+        self.pinned = found;
+    }
+
+    /// Whom the pool's own rule would ask now.
+    pub fn favourite(&self, tokens: u64, dice: &Dice, now: Instant) -> Option<usize> {
+        self.ranked((0..self.candidates.len()).collect(), tokens, dice, now).first().copied()
+    }
+
+    pub fn place(&self, number: usize) -> Option<sessions::Place> {
+        self.candidates.get(number).map(|candidate| sessions::Place::of(&candidate.member))
+    }
+
+    /// Whether anybody but one target may be asked.
+    pub fn has_others(&self) -> bool {
+        self.candidates.len() > 1 || !self.ahead.is_empty()
     }
 
     pub fn members(&self) -> impl Iterator<Item = &Member> {
@@ -146,7 +176,7 @@ impl Plan {
 
     /// Whether anybody could be asked if the call under way failed before its first token.
     pub fn has_alternative(&self) -> bool {
-        self.candidates.len() > 1 || !self.ahead.is_empty() || self.policy.retry.attempts > 1
+        self.has_others() || self.policy.retry.attempts > 1
     }
 
     /// Takes the best candidate that can be asked now.
@@ -188,8 +218,17 @@ impl Plan {
         taken
     }
 
-    /// Best first. A single candidate needs no comparison.
+    /// Best first, and before them the one that the session stays with.
     fn order(&self, left: Vec<usize>, tokens: u64, dice: &Dice, now: Instant) -> Vec<usize> {
+        let mut order = self.ranked(left, tokens, dice, now);
+        if let Some(at) = self.pinned.and_then(|pinned| order.iter().position(|number| *number == pinned)) {
+            order[..=at].rotate_right(1);
+        }
+        order
+    }
+
+    /// Best first. A single candidate needs no comparison.
+    fn ranked(&self, left: Vec<usize>, tokens: u64, dice: &Dice, now: Instant) -> Vec<usize> {
         if left.len() < 2 {
             return left;
         }
@@ -207,15 +246,10 @@ impl Plan {
                 }
             })
             .collect();
-        let mut order: Vec<usize> =
-            select::order(self.policy.select, &compared, self.session, dice.roll(), self.turn)
-                .into_iter()
-                .map(|at| left[at])
-                .collect();
-        if let Some(at) = self.pinned.and_then(|pinned| order.iter().position(|number| *number == pinned)) {
-            order[..=at].rotate_right(1);
-        }
-        order
+        select::order(self.policy.select, &compared, self.session, dice.roll(), self.turn)
+            .into_iter()
+            .map(|at| left[at])
+            .collect()
     }
 
     /// What to wait with for a free place: those of `full` whose target has a queue.

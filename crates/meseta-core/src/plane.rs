@@ -21,9 +21,15 @@ use crate::dice::Dice;
 use crate::health::budget::RetryBudget;
 use crate::health::{Health, TargetStatus};
 use crate::log::{Ids, LogError, LogStats, Writer};
+use crate::replica::Replica;
 use crate::serve::{Accepted, Counters, Desk, Door, Phase, Shared, Worker, accept, bind, work};
+use crate::sessions::Sessions;
+use crate::shared::SharedState;
 use crate::snapshot::{Listener, ListenerTls, ResponsesSettings, Snapshot, SnapshotError};
 use crate::upstream::{ClientTls, Overdue, Pool};
+
+pub use crate::admission::{GateStats, TenantStats};
+pub use crate::shared::Stats as SharedStats;
 
 /// Why a plane did not start, or did not take a snapshot. After a refused swap everything is as it was.
 #[derive(Debug)]
@@ -31,7 +37,7 @@ pub enum StartError {
     Snapshot(SnapshotError),
     Bind(String),
     Log(LogError),
-    /// The store of Responses conversations cannot be opened.
+    /// The store of Responses conversations cannot be opened, or the shared one not be used.
     Store(String),
 }
 
@@ -67,6 +73,19 @@ pub struct Stats {
     /// Answers of the Responses API that should have been kept and could not be.
     pub unkept_responses: u64,
     pub log: LogStats,
+    pub sessions: SessionStats,
+    /// Who waits and who is in; `None` where nobody is counted.
+    pub admission: Option<GateStats>,
+    /// How the shared store does; `None` when there is none.
+    pub shared: Option<SharedStats>,
+}
+
+#[derive(Debug)]
+pub struct SessionStats {
+    /// Sessions that are pinned to a target.
+    pub pins: usize,
+    /// Requests of sessions by what was decided of their pins.
+    pub decisions: Vec<(&'static str, u64)>,
 }
 
 #[derive(Debug)]
@@ -92,6 +111,8 @@ pub struct Plane {
 struct Threads {
     acceptor: Runtime,
     workers: Vec<JoinHandle<()>>,
+    /// Speaks with the shared store.
+    shared: Option<JoinHandle<()>>,
 }
 
 /// A listening socket that is being served.
@@ -127,7 +148,9 @@ impl Plane {
             counters: Counters::default(),
             tls,
             draining: AtomicBool::new(false),
+            sessions: Sessions::default(),
         });
+        let keeper = join_replicas(&shared)?;
         let (phase, _) = watch::channel(Phase::Serving);
         let mut desks = Vec::new();
         let mut threads = Vec::new();
@@ -148,7 +171,7 @@ impl Plane {
             probing: AtomicBool::new(false),
         };
         *lock(&plane.sockets) = opened.fresh.into_iter().map(|fresh| plane.serve(fresh, &acceptor)).collect();
-        *lock(&plane.threads) = Some(Threads { acceptor, workers: threads });
+        *lock(&plane.threads) = Some(Threads { acceptor, workers: threads, shared: keeper });
         plane.probe()?;
         Ok(plane)
     }
@@ -169,9 +192,12 @@ impl Plane {
     fn exchange(&self, document: &str, threads: &Threads) -> Result<(), StartError> {
         let current = self.shared.snapshot.load();
         let snapshot = Snapshot::parse_with(document, &self.shared.health, Some(&**current))?;
-        if snapshot.log != current.log || snapshot.responses != current.responses {
+        if snapshot.log != current.log
+            || snapshot.responses != current.responses
+            || snapshot.shared != current.shared
+        {
             return Err(StartError::Snapshot(SnapshotError(
-                "`store` and `responses` cannot change while the plane serves; restart it for that"
+                "`store`, `responses` and `shared` cannot change while the plane serves; restart it for that"
                     .to_owned(),
             )));
         }
@@ -240,7 +266,15 @@ impl Plane {
         for worker in threads.workers {
             let _ = worker.join();
         }
+        self.shared.sessions.unshare();
         threads.acceptor.shutdown_timeout(Duration::from_secs(1));
+        if let Some(keeper) = threads.shared {
+            // It still brings the last pins to the other replicas, if their store takes them in time.
+            let deadline = Instant::now() + Duration::from_secs(1);
+            while Instant::now() < deadline && !keeper.is_finished() {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        }
         if let Some(log) = lock(&self.log).as_mut() {
             log.close();
         }
@@ -282,6 +316,15 @@ impl Plane {
             panics: counters.panics.load(Ordering::Relaxed),
             unkept_responses: counters.unkept.load(Ordering::Relaxed),
             log: lock(&self.log).as_ref().map(Writer::stats).unwrap_or_default(),
+            sessions: SessionStats {
+                pins: self.shared.sessions.len(),
+                decisions: self.shared.sessions.decisions().collect(),
+            },
+            admission: {
+                let limited = self.shared.snapshot.load().admission.is_some();
+                Some(self.shared.gate.stats()).filter(|gate| limited || gate.admitted > 0)
+            },
+            shared: self.shared.sessions.shared(),
         }
     }
 }
@@ -313,6 +356,15 @@ fn configure_health(snapshot: &Snapshot) {
 
 fn retry_budget(snapshot: &Snapshot) -> RetryBudget {
     RetryBudget::new(snapshot.retry_budget.percent, snapshot.retry_budget.minimum_per_second)
+}
+
+/// Starts to speak with the other replicas, if there are any.
+fn join_replicas(plane: &Arc<Shared>) -> Result<Option<JoinHandle<()>>, StartError> {
+    let Some(settings) = &plane.snapshot.load().shared else { return Ok(None) };
+    let (state, thread) = SharedState::start(&settings.into(), Replica::new(plane))
+        .map_err(|error| StartError::Store(format!("`store.shared`: {error}")))?;
+    plane.sessions.share(state);
+    Ok(Some(thread))
 }
 
 fn open_store(settings: &ResponsesSettings) -> Result<Store, StartError> {

@@ -33,6 +33,7 @@ use crate::handle::handle;
 use crate::health::Health;
 use crate::health::budget::RetryBudget;
 use crate::log::{Ids, LogSender};
+use crate::sessions::Sessions;
 use crate::snapshot::{Listener, Snapshot};
 use crate::stages::relay::{Body, Broken};
 use crate::upstream::{ClientTls, Overdue, Pool};
@@ -60,6 +61,8 @@ pub(crate) struct Shared {
     /// Who comes in when the plane is full.
     pub gate: Arc<Gate>,
     pub retry_budget: ArcSwap<RetryBudget>,
+    /// Where each session's cache is warm, and the store in which the replicas share that.
+    pub sessions: Sessions,
 }
 
 impl Shared {

@@ -16,6 +16,7 @@ use crate::endpoint::Endpoint;
 use crate::error::{Code, Error};
 use crate::log::RequestId;
 use crate::serve::{Door, Worker};
+use crate::sessions::Turn;
 use crate::snapshot::{Listener, Snapshot, Timeouts};
 use crate::stages::{STAGES, Stage, record, settle};
 
@@ -41,6 +42,8 @@ pub(crate) struct Trip {
     pub acted: bool,
     /// The request's place in the plane.
     pub pass: Option<Pass>,
+    /// The session that the request belongs to, if there is one to be kept.
+    pub turn: Option<Box<Turn>>,
     /// Health checks leave no row.
     pub recorded: bool,
     stages: [u32; STAGES],
@@ -116,6 +119,7 @@ impl Trip {
             told: None,
             acted: false,
             pass: None,
+            turn: None,
             recorded: true,
             stages: [u32::MAX; STAGES],
         }

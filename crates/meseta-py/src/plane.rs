@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use meseta_core::plane::{GateStats, SessionStats, SharedStats};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
 
@@ -75,6 +76,64 @@ impl Plane {
         document.set_item("panics", stats.panics)?;
         document.set_item("unkept_responses", stats.unkept_responses)?;
         document.set_item("log", log)?;
+        document.set_item("sessions", sessions(py, &stats.sessions)?)?;
+        document.set_item("admission", stats.admission.map(|gate| admission(py, &gate)).transpose()?)?;
+        document.set_item("shared", stats.shared.map(|store| shared(py, &store)).transpose()?)?;
         Ok(document)
     }
+}
+
+fn sessions<'py>(py: Python<'py>, stats: &SessionStats) -> PyResult<Bound<'py, PyDict>> {
+    let document = PyDict::new(py);
+    document.set_item("pins", stats.pins)?;
+    let decisions = PyDict::new(py);
+    for (decision, count) in &stats.decisions {
+        decisions.set_item(decision, count)?;
+    }
+    document.set_item("decisions", decisions)?;
+    Ok(document)
+}
+
+fn admission<'py>(py: Python<'py>, stats: &GateStats) -> PyResult<Bound<'py, PyDict>> {
+    let document = PyDict::new(py);
+    document.set_item("in_flight", stats.in_flight)?;
+    document.set_item("waiting", stats.waiting)?;
+    document.set_item("admitted", stats.admitted)?;
+    let refused = PyDict::new(py);
+    for (reason, count) in &stats.refused {
+        refused.set_item(reason, count)?;
+    }
+    document.set_item("refused", refused)?;
+    let tenants = PyList::empty(py);
+    for tenant in &stats.tenants {
+        let row = PyDict::new(py);
+        row.set_item("name", &*tenant.name)?;
+        row.set_item("in_flight", tenant.in_flight)?;
+        row.set_item("waiting", tenant.waiting)?;
+        tenants.append(row)?;
+    }
+    document.set_item("tenants", tenants)?;
+    Ok(document)
+}
+
+fn shared<'py>(py: Python<'py>, stats: &SharedStats) -> PyResult<Bound<'py, PyDict>> {
+    let document = PyDict::new(py);
+    document.set_item("address", &stats.address)?;
+    document.set_item("connected", stats.connected)?;
+    document.set_item("slow", stats.slow)?;
+    let counters = [
+        ("gets", stats.gets),
+        ("hits", stats.hits),
+        ("timeouts", stats.timeouts),
+        ("skipped", stats.skipped),
+        ("puts", stats.puts),
+        ("dropped", stats.dropped),
+        ("refused", stats.refused),
+        ("errors", stats.errors),
+    ];
+    for (name, count) in counters {
+        document.set_item(name, count)?;
+    }
+    document.set_item("last_error", &stats.last_error)?;
+    Ok(document)
 }

@@ -8,6 +8,7 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
 use crate::admission::Priority;
+use crate::shared::Load;
 
 /// So many grants may pass a class over while it has somebody ready; the next one is its own. So the lowest class gets
 /// one grant in 16, or in 17 while two classes are due at once.
@@ -54,6 +55,8 @@ pub(super) struct Grant<W> {
 
 pub(super) struct Book<W> {
     limits: Limits,
+    /// What the other replicas have in, for whom the limits hold too.
+    others: Load,
     in_flight: u64,
     /// Only of tenants that have somebody in or waiting.
     accounts: HashMap<Arc<str>, Account<W>>,
@@ -65,6 +68,8 @@ pub(super) struct Book<W> {
 
 struct Account<W> {
     in_flight: u64,
+    /// At the other replicas.
+    elsewhere: u64,
     lines: [Line<W>; Priority::COUNT],
 }
 
@@ -117,14 +122,20 @@ impl Class {
 }
 
 impl<W> Account<W> {
-    fn new() -> Account<W> {
+    fn new(elsewhere: u64) -> Account<W> {
         let line =
             || Line { virtual_time: 0, last_grant: 0, waiters: VecDeque::new(), listed: None, counted: 0 };
-        Account { in_flight: 0, lines: [line(), line(), line()] }
+        Account { in_flight: 0, elsewhere, lines: [line(), line(), line()] }
     }
 
     /// Brings the classes up to date with this account, whatever has happened to it.
-    fn relist(&mut self, tenant: &Arc<str>, limits: Limits, classes: &mut [Class; Priority::COUNT]) -> Idle {
+    fn relist(
+        &mut self,
+        tenant: &Arc<str>,
+        limits: Limits,
+        others: &Load,
+        classes: &mut [Class; Priority::COUNT],
+    ) -> Idle {
         let mut idle = self.in_flight == 0;
         for (line, class) in self.lines.iter_mut().zip(classes) {
             let length = line.waiters.len();
@@ -141,7 +152,8 @@ impl<W> Account<W> {
                 line.counted = length;
             }
             let first = line.waiters.front();
-            let ready = first.is_some_and(|first| admits(limits, self.in_flight, first.concurrency));
+            let room = |concurrency| room(limits, others, self.elsewhere, concurrency);
+            let ready = first.is_some_and(|first| self.in_flight < room(first.concurrency));
             if ready && line.listed.is_none() {
                 line.virtual_time = line.virtual_time.max(class.present());
             }
@@ -164,6 +176,7 @@ impl<W> Book<W> {
     pub fn new(limits: Limits) -> Book<W> {
         Book {
             limits,
+            others: Load::default(),
             in_flight: 0,
             accounts: HashMap::new(),
             classes: Default::default(),
@@ -206,13 +219,14 @@ impl<W> Book<W> {
     }
 
     fn has_room(&self) -> bool {
-        self.limits.plane == 0 || self.in_flight < u64::from(self.limits.plane)
+        self.limits.plane == 0 || self.in_flight < self.others.room(self.limits.plane, self.others.total())
     }
 
     pub fn obstacle(&self, applicant: &Applicant) -> Option<Obstacle> {
         if let Some(account) = self.accounts.get(&applicant.tenant) {
             let first = account.lines[applicant.class as usize].waiters.is_empty();
-            if !admits(self.limits, account.in_flight, applicant.concurrency) || (!first && self.has_room()) {
+            let room = room(self.limits, &self.others, account.elsewhere, applicant.concurrency);
+            if account.in_flight >= room || (!first && self.has_room()) {
                 return Some(Obstacle::Tenant);
             }
         }
@@ -222,7 +236,8 @@ impl<W> Book<W> {
     /// Lets a request in that nothing keeps out. Whoever is ready has been let in before, so nobody is overtaken.
     pub fn admit(&mut self, applicant: &Applicant) {
         if !self.accounts.contains_key(&applicant.tenant) {
-            self.accounts.insert(applicant.tenant.clone(), Account::new());
+            let elsewhere = self.others.of(&applicant.tenant);
+            self.accounts.insert(applicant.tenant.clone(), Account::new(elsewhere));
         }
         let Some(account) = self.accounts.get_mut(&applicant.tenant) else { return };
         let (line, class) = place(account, &mut self.classes, applicant.class);
@@ -231,12 +246,16 @@ impl<W> Book<W> {
         account.in_flight += 1;
         self.in_flight += 1;
         // Its lines in other classes may have reached the tenant's limit.
-        account.relist(&applicant.tenant, self.limits, &mut self.classes);
+        account.relist(&applicant.tenant, self.limits, &self.others, &mut self.classes);
     }
 
     pub fn join(&mut self, applicant: &Applicant, waiter: W) -> Ticket {
         self.tickets += 1;
-        let account = self.accounts.entry(applicant.tenant.clone()).or_insert_with(Account::new);
+        let others = &self.others;
+        let account = self
+            .accounts
+            .entry(applicant.tenant.clone())
+            .or_insert_with(|| Account::new(others.of(&applicant.tenant)));
         account.lines[applicant.class as usize].waiters.push_back(Waiting {
             ticket: self.tickets,
             concurrency: applicant.concurrency,
@@ -315,7 +334,7 @@ impl<W> Book<W> {
         if let Some(account) = self.accounts.get_mut(tenant) {
             account.in_flight = account.in_flight.saturating_sub(1);
             self.in_flight = self.in_flight.saturating_sub(1);
-            if account.relist(tenant, self.limits, &mut self.classes) == Idle::Yes {
+            if account.relist(tenant, self.limits, &self.others, &mut self.classes) == Idle::Yes {
                 self.accounts.remove(tenant);
             }
         }
@@ -326,7 +345,7 @@ impl<W> Book<W> {
         if let Some(account) = self.accounts.get_mut(tenant) {
             let line = &mut account.lines[class as usize];
             line.virtual_time = line.virtual_time.saturating_sub(price(charged)).saturating_add(price(used));
-            account.relist(tenant, self.limits, &mut self.classes);
+            account.relist(tenant, self.limits, &self.others, &mut self.classes);
         }
     }
 
@@ -335,6 +354,21 @@ impl<W> Book<W> {
             return;
         }
         self.limits = limits;
+        self.relist_all();
+    }
+
+    pub fn set_others(&mut self, others: Load) {
+        if others == self.others {
+            return;
+        }
+        self.others = others;
+        for (tenant, account) in &mut self.accounts {
+            account.elsewhere = self.others.of(tenant);
+        }
+        self.relist_all();
+    }
+
+    fn relist_all(&mut self) {
         let tenants: Vec<Arc<str>> = self.accounts.keys().cloned().collect();
         for tenant in tenants {
             self.relist(&tenant);
@@ -344,7 +378,7 @@ impl<W> Book<W> {
     /// Brings everything up to date with a tenant's account, and forgets it when it is idle.
     fn relist(&mut self, tenant: &Arc<str>) {
         if let Some(account) = self.accounts.get_mut(tenant)
-            && account.relist(tenant, self.limits, &mut self.classes) == Idle::Yes
+            && account.relist(tenant, self.limits, &self.others, &mut self.classes) == Idle::Yes
         {
             self.accounts.remove(tenant);
         }
@@ -356,6 +390,12 @@ impl<W> Waiting<W> {
         let Waiting { concurrency, tokens, waiter, .. } = self;
         Grant { applicant: Applicant { tenant, class, concurrency, tokens }, waiter }
     }
+}
+
+/// How many a tenant may have in here, by its own limit or the one of all tenants.
+fn room(limits: Limits, others: &Load, elsewhere: u64, concurrency: u32) -> u64 {
+    let limit = if concurrency == 0 { limits.tenant } else { concurrency };
+    if limit == 0 { u64::MAX } else { others.room(limit, elsewhere) }
 }
 
 fn place<'a, W>(
@@ -376,9 +416,4 @@ fn charge<W>(line: &mut Line<W>, class: &mut Class, grants: &mut u64, tokens: u6
 /// A request without tokens still takes a turn.
 fn price(tokens: u64) -> u64 {
     tokens.clamp(1, TOKENS)
-}
-
-fn admits(limits: Limits, in_flight: u64, concurrency: u32) -> bool {
-    let limit = if concurrency == 0 { limits.tenant } else { concurrency };
-    limit == 0 || in_flight < u64::from(limit)
 }

@@ -16,6 +16,7 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 
 use crate::document::{self, Priority};
+use crate::shared::Load;
 use book::{Applicant, Book, Limits, Obstacle, Ticket};
 
 /// The plane's limits. The default has none.
@@ -81,7 +82,7 @@ pub(crate) struct Refused {
 
 /// What the gate says of itself.
 #[derive(Clone, Debug)]
-pub(crate) struct GateStats {
+pub struct GateStats {
     pub in_flight: u64,
     pub waiting: usize,
     /// Let in since the start.
@@ -89,11 +90,11 @@ pub(crate) struct GateStats {
     /// The twenty with the most requests waiting and in flight.
     pub tenants: Vec<TenantStats>,
     /// Refused since the start, for each reason.
-    pub refused: Vec<(Reason, u64)>,
+    pub refused: Vec<(&'static str, u64)>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct TenantStats {
+pub struct TenantStats {
     pub name: Arc<str>,
     pub in_flight: u64,
     pub waiting: usize,
@@ -152,6 +153,24 @@ impl Gate {
             state.settings = settings;
             state.book.set_limits(settings.limits());
         });
+    }
+
+    /// What is in, for the other replicas.
+    pub fn load(&self) -> Load {
+        let state = self.lock();
+        let mut load = Load::new(state.book.in_flight());
+        let tenants: Vec<_> =
+            state.book.tenants().map(|(name, in_flight, _)| (name.clone(), in_flight)).collect();
+        drop(state);
+        for (name, in_flight) in tenants {
+            load.add(&name, in_flight);
+        }
+        load
+    }
+
+    /// What the other replicas have in: the limits are for all of them together.
+    pub fn others(self: &Arc<Gate>, load: Load) {
+        self.change(|state, _| state.book.set_others(load));
     }
 
     /// Comes back with a pass as soon as it is this request's turn. While there is room it does not wait. It may be
@@ -220,7 +239,7 @@ impl Gate {
             .map(|(name, in_flight, waiting)| TenantStats { name: name.clone(), in_flight, waiting })
             .collect();
         let (in_flight, waiting, admitted) = (state.book.in_flight(), state.book.waiting(), state.admitted);
-        let refused = Reason::ALL.iter().copied().zip(state.refused).collect();
+        let refused = Reason::ALL.iter().map(|reason| reason.as_str()).zip(state.refused).collect();
         drop(state);
         tenants.sort_unstable_by(|one, other| {
             (other.waiting, other.in_flight, &one.name).cmp(&(one.waiting, one.in_flight, &other.name))

@@ -186,8 +186,7 @@ fn a_full_queue_sheds_the_newest_of_the_lowest_class() {
     assert_eq!(normal.refused(), Reason::Shed);
     assert_eq!(at_once(&gate, &high, 1).unwrap_err().reason, Reason::QueueFull);
     assert!([&mut first, &mut second, &mut third].into_iter().all(|high| high.poll().is_none()));
-    let refused: HashMap<&str, u64> =
-        gate.stats().refused.into_iter().map(|(reason, count)| (reason.as_str(), count)).collect();
+    let refused: HashMap<&str, u64> = gate.stats().refused.into_iter().collect();
     assert_eq!((refused["shed"], refused["queue_full"], refused["plane_full"]), (3, 2, 0));
 }
 
@@ -560,4 +559,28 @@ fn places_survive_threads_that_race() {
     assert_eq!(stats.tenants, []);
     // Every odd round waits until it is served; the queue has room for all.
     assert!(served.load(Ordering::SeqCst) >= 4 * 8 * 150);
+}
+
+#[tokio::test]
+async fn what_other_replicas_have_in_leaves_less_room_here() {
+    let gate = Gate::new(AdmissionSettings { tenant_concurrency: 2, ..settings(4, 8) });
+    let mut others = Load::default();
+    let mut other = Load::new(3);
+    other.add("acme", 2);
+    others.join(&other);
+    gate.others(others);
+    // One of four is free, but the share of one of two replicas is two; of acme's two places one.
+    let first = at_once(&gate, &tenant("acme"), 1).unwrap();
+    let mut second = Entering::begin(&gate, &tenant("acme"), 1);
+    let _third = at_once(&gate, &tenant("globex"), 1).unwrap();
+    let mut fourth = Entering::begin(&gate, &tenant("initech"), 1);
+    assert!(second.poll().is_none());
+    let (load, mut told) = (gate.load(), Load::new(2));
+    told.add("acme", 1);
+    told.add("globex", 1);
+    assert_eq!(load, told);
+    // The other replica is gone: its places are ours.
+    gate.others(Load::default());
+    assert!(second.is_in().is_some() && fourth.is_in().is_some());
+    drop(first);
 }

@@ -6,6 +6,7 @@
 
 use http::{HeaderMap, HeaderName};
 
+use crate::document::BudgetSettings;
 use crate::sessions::pin::{Facts, Pin, Place, Rates};
 
 const PERCENT: HeaderName = HeaderName::from_static("x-plano-max-switch-spend-pct");
@@ -18,6 +19,13 @@ pub(crate) struct Budget {
     pub replenish_on_rebind: bool,
     /// The cached rate as a share of the input's, where the price says none.
     pub cache_read_discount: f64,
+}
+
+impl From<BudgetSettings> for Budget {
+    fn from(settings: BudgetSettings) -> Budget {
+        let BudgetSettings { percent, replenish_on_rebind, cache_read_discount } = settings;
+        Budget { percent, replenish_on_rebind, cache_read_discount }
+    }
 }
 
 impl Budget {
@@ -66,6 +74,15 @@ pub(crate) enum Reason {
 }
 
 impl Reason {
+    pub const ALL: &[Reason] = &[
+        Reason::SameTarget,
+        Reason::NoBudget,
+        Reason::Free,
+        Reason::WithinBudget,
+        Reason::OverBudget,
+        Reason::Unpriced,
+    ];
+
     pub fn as_str(self) -> &'static str {
         match self {
             Reason::SameTarget => "same_target",

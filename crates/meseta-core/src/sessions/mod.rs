@@ -2,16 +2,23 @@
 //!
 //! Reading what was sent before from a provider's cache costs a tenth of reading it anew, so the target that answered
 //! last is asked again for as long as its cache is warm. [`key`] says to which session a request belongs, [`pin`] what is
-//! kept of it, [`budget`] when leaving a warm target is worth its price, and [`pins`] keeps the pins.
+//! kept of it, [`budget`] when leaving a warm target is worth its price, [`pins`] keeps the pins, [`turn`] is what one
+//! request carries of all that, and [`marks`] says what a provider is told to keep.
 
 mod budget;
 mod key;
+mod marks;
 mod opening;
 mod pin;
 mod pins;
+mod turn;
 
-pub(crate) use budget::{Budget, Decision, Judgement, Reason, decide};
+pub(crate) use budget::{Budget, Decision, Judgement, decide};
 pub(crate) use key::{Session, Tenant, cache_is_off};
-pub(crate) use opening::{Opening, opening};
-pub(crate) use pin::{Facts, Pin, Place, Rates, Visit};
-pub(crate) use pins::{PinKey, Sessions, Used};
+pub(crate) use marks::marks;
+pub(crate) use opening::opening;
+pub(crate) use pin::{Facts, Pin, Place, now};
+#[cfg(test)]
+pub(crate) use pins::Used;
+pub(crate) use pins::{PinKey, Sessions};
+pub(crate) use turn::Turn;

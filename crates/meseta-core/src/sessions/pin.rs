@@ -3,8 +3,13 @@
 //! Other replicas read it as JSON, so times are of the wall clock (milliseconds since 1970), and what comes from there is
 //! checked like anything else that comes from outside.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use meseta_wire::usage::Usage;
 use serde::{Deserialize, Serialize};
+
+use crate::document::{CacheMarks, SessionSettings};
+use crate::snapshot::{Member, Target};
 
 /// Targets that a session has been at before and whose caches may still be warm.
 pub(super) const VISITS: usize = 8;
@@ -30,6 +35,14 @@ impl Place {
         Place { target: target.to_owned(), model: model.to_owned() }
     }
 
+    pub fn of(member: &Member) -> Place {
+        Place::new(&member.target.name, &member.model)
+    }
+
+    pub fn is(&self, member: &Member) -> bool {
+        *self.target == *member.target.name && *self.model == *member.model
+    }
+
     fn is_sound(&self) -> bool {
         self.target.len() <= NAME_BYTES && self.model.len() <= NAME_BYTES
     }
@@ -49,6 +62,20 @@ pub(crate) struct Facts {
 }
 
 impl Facts {
+    pub fn of(target: &Target, settings: &SessionSettings) -> Facts {
+        let rates = target
+            .price
+            .as_ref()
+            .map_or_else(Rates::default, |price| Rates { input: price.input, cached: price.cached_input });
+        let cache = target.prompt_cache;
+        Facts {
+            rates,
+            window_ms: settings.idle_ms.unwrap_or(cache.window_ms),
+            minimum_tokens: cache.minimum_tokens,
+            automatic: cache.marks == CacheMarks::None,
+        }
+    }
+
     /// The tokens of a prompt that lie in the cache after an answer.
     pub fn kept(&self, usage: &Usage) -> u64 {
         let told = usage.cached.saturating_add(usage.cache_write);
@@ -100,6 +127,12 @@ pub(crate) struct Pin {
     pub history: Vec<Visit>,
 }
 
+/// The time of the wall, in milliseconds since 1970.
+pub(crate) fn now() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
 #[derive(Deserialize, Serialize)]
 struct Stored<P> {
     v: u32,
@@ -115,11 +148,6 @@ impl Pin {
     pub(super) fn has_prefix(&self, prefix: Option<u64>) -> bool {
         // A session that is named need not be read.
         self.prefix.is_none() || prefix.is_none() || self.prefix == prefix
-    }
-
-    /// Milliseconds since the last answer.
-    pub fn idle_ms(&self, now: u64) -> u64 {
-        now.saturating_sub(self.anchor.last_used)
     }
 
     /// The length of the next prompt, if nobody knows better: it is no shorter than the last one.

@@ -1,16 +1,18 @@
 //! Where each session is pinned: a bounded table of this process, and through the shared store that of its neighbours.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use arc_swap::ArcSwapOption;
 use meseta_wire::usage::Usage;
 
 use crate::document::hex;
-use crate::sessions::budget::{Budget, Decision, Judgement};
+use crate::sessions::budget::{Budget, Decision, Judgement, Reason};
 use crate::sessions::key::{Scope, Session, digest, front};
 use crate::sessions::pin::{Facts, Pin, Place, Visit};
-use crate::shared::SharedState;
+use crate::shared::{self, SharedState};
 
 /// Pins that are looked at for their age whenever one is written: more than one, so that the old leave faster than the new
 /// come.
@@ -54,25 +56,52 @@ pub(crate) struct Used<'a> {
     pub facts: Facts,
 }
 
+#[derive(Default)]
 pub(crate) struct Sessions {
     table: Mutex<Table>,
-    shared: Option<SharedState>,
+    shared: ArcSwapOption<SharedState>,
+    /// Requests of sessions by what became of their pins; the last is of those that had no warm one.
+    decisions: [AtomicU64; Reason::ALL.len() + 1],
 }
 
 impl Sessions {
-    pub fn new(shared: Option<SharedState>) -> Sessions {
-        Sessions { table: Mutex::default(), shared }
+    /// From now on the replicas of `shared` know the pins too.
+    pub fn share(&self, shared: SharedState) {
+        self.shared.store(Some(shared.into()));
+    }
+
+    /// Lets the shared store go, whose thread ends by that.
+    pub fn unshare(&self) {
+        self.shared.store(None);
+    }
+
+    pub fn shared(&self) -> Option<shared::Stats> {
+        self.shared.load().as_ref().map(|shared| shared.stats())
     }
 
     pub fn len(&self) -> usize {
         self.lock(|table| table.pins.len())
     }
 
+    /// Counts what was decided for a request; `None` where no warm target of the pool had the session.
+    pub fn count(&self, reason: Option<Reason>) {
+        let at = reason.map_or(Reason::ALL.len(), |reason| reason as usize);
+        if let Some(count) = self.decisions.get(at) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// How often each was decided so far.
+    pub fn decisions(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let names = Reason::ALL.iter().map(|reason| reason.as_str()).chain(["cold"]);
+        names.zip(&self.decisions).map(|(name, count)| (name, count.load(Ordering::Relaxed)))
+    }
+
     /// What is known of a session, whether it is warm or not ([`Pin::is_warm`]). Of what this replica and its neighbours
     /// know, the latest counts. Waits for the neighbours no longer than the shared store's time-out.
     pub async fn recall(&self, key: &PinKey, now: u64) -> Option<Pin> {
         let own = self.lock(|table| table.pins.get(key).map(|entry| entry.pin.clone()));
-        let Some(shared) = &self.shared else { return own };
+        let Some(shared) = self.shared.load_full() else { return own };
         let theirs = shared.get(&key.name()).await.and_then(|json| Pin::from_json(&json, now));
         match (own, theirs) {
             (Some(own), Some(theirs)) if own.anchor.last_used >= theirs.anchor.last_used => Some(own),
@@ -102,7 +131,7 @@ impl Sessions {
             pin
         });
         let warm = Duration::from_millis(used.facts.window_ms).min(LONGEST);
-        if let Some(shared) = self.shared.as_ref().filter(|_| !warm.is_zero()) {
+        if let Some(shared) = self.shared.load().as_ref().filter(|_| !warm.is_zero()) {
             shared.put(&key.name(), pin.to_json(), warm);
         }
         pin
@@ -260,7 +289,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_answer_pins_its_session() {
-        let sessions = Sessions::new(None);
+        let sessions = Sessions::default();
         let (a, b) = (Place::new("a", "m"), Place::new("b", "m"));
         assert_eq!(sessions.recall(&key("s", "smart"), 1000).await, None);
         answer(&sessions, key("s", "smart"), &a, 1000);
@@ -281,7 +310,7 @@ mod tests {
 
     #[test]
     fn a_new_prefix_begins_a_new_episode() {
-        let sessions = Sessions::new(None);
+        let sessions = Sessions::default();
         let (place, usage) = (Place::new("a", "m"), Usage::default());
         let mut turn = used(&place, &usage);
         let first = sessions.used(key("s", "smart"), None, &turn, 100, 1000);
@@ -296,7 +325,7 @@ mod tests {
     fn turns_and_switches_are_booked_and_carried_over_a_cold_spell_if_so_configured() {
         for replenish_on_rebind in [true, false] {
             let budget = Budget { percent: 100.0, replenish_on_rebind, cache_read_discount: 0.1 };
-            let sessions = Sessions::new(None);
+            let sessions = Sessions::default();
             let (a, b) = (Place::new("a", "m"), Place::new("b", "m"));
             let mut pin = answer(&sessions, key("s", "smart"), &a, 1000);
             let usage = Usage { input: 100_000, ..Usage::default() };
@@ -329,7 +358,7 @@ mod tests {
         let [a, b, c] = ["a", "b", "c"].map(|target| Place::new(target, "m"));
         let usage = Usage { input: 100_000, ..Usage::default() };
         for (answered, spent) in [(&a, 0.0), (&b, 0.27), (&c, 0.0)] {
-            let sessions = Sessions::new(None);
+            let sessions = Sessions::default();
             let mut pin = answer(&sessions, key("s", "smart"), &a, 1000);
             pin.baseline = 1.0;
             pin.anchor.last_used = 1001;
@@ -344,7 +373,7 @@ mod tests {
 
     #[test]
     fn the_old_leave() {
-        let sessions = Sessions::new(None);
+        let sessions = Sessions::default();
         let place = Place::new("a", "m");
         for at in 0..10 {
             answer(&sessions, key(&at.to_string(), "smart"), &place, 1000);
@@ -362,7 +391,7 @@ mod tests {
             steps in proptest::collection::vec((0_u8..40, 0_u64..50_000), 1..200),
             most in 1_usize..20,
         ) {
-            let sessions = Sessions::new(None);
+            let sessions = Sessions::default();
             let (place, usage) = (Place::new("a", "m"), Usage::default());
             let mut now = 1;
             for (session, later) in steps {

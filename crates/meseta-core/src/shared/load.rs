@@ -1,11 +1,12 @@
 //! How many requests the replicas have under way, so that limits of the plane hold, more or less, for all of them.
 //!
 //! Each replica says once a second what it has under way, and what it said is forgotten after [`KEPT`]; each subtracts
-//! what the others said from its limits. So a limit is exceeded by no more than what the other replicas began since they
-//! last spoke, which is a second and a round trip ago: with R replicas and f requests free at that moment, all R may fill
-//! the same f places, so that at most limit + (R - 1) * f are under way, until those end. A replica that is cut off from
-//! the store, or has died, counts for [`KEPT`] and then not at all: R replicas that are all cut off allow R times the
-//! limit.
+//! what the others said from its limits, but always keeps its equal share of them, so that none is kept out for good by
+//! one that was there before. So a limit is exceeded by no more than what the other replicas began since they last spoke,
+//! which is a second and a round trip ago, and what a newcomer takes of its share before the others have made room: with
+//! R replicas at most (2 - 1/R) times the limit where one had it all, R times where all were idle, until those requests
+//! end. A replica that is cut off from the store, or has died, counts for [`KEPT`] and then not at all: R replicas that
+//! are all cut off allow R times the limit.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -27,12 +28,15 @@ const MOST: u64 = 10_000_000;
 pub(crate) struct Load {
     total: u64,
     tenants: HashMap<String, u64>,
+    /// Whose words are in it, beside the first.
+    #[serde(skip)]
+    joined: u64,
 }
 
 impl Load {
     /// `total` counts those of no tenant too.
     pub fn new(total: u64) -> Load {
-        Load { total, tenants: HashMap::new() }
+        Load { total, ..Load::default() }
     }
 
     pub fn add(&mut self, tenant: &str, under_way: u64) {
@@ -49,7 +53,15 @@ impl Load {
         self.tenants.get(&digest(tenant)).copied().unwrap_or(0)
     }
 
-    pub(super) fn join(&mut self, other: &Load) {
+    /// What of a limit is left for this replica, of which these are the others: what they do not use, and no less than
+    /// its equal share.
+    pub fn room(&self, limit: u32, used_elsewhere: u64) -> u64 {
+        let limit = u64::from(limit);
+        limit.saturating_sub(used_elsewhere).max(limit.div_ceil(self.joined + 1))
+    }
+
+    pub fn join(&mut self, other: &Load) {
+        self.joined += 1;
         self.total = self.total.saturating_add(other.total);
         for (tenant, under_way) in &other.tenants {
             let sum = self.tenants.entry(tenant.clone()).or_default();
@@ -69,6 +81,7 @@ impl Load {
         let told = Load {
             total: self.total.min(MOST),
             tenants: tenants.map(|(count, tenant)| (tenant.clone(), count.min(MOST))).collect(),
+            joined: 0,
         };
         serde_json::to_vec(&told).unwrap_or_default()
     }
@@ -100,6 +113,16 @@ mod tests {
         other.add("globex", 1);
         one.join(&Load::from_json(&other.to_json()).unwrap());
         assert_eq!((one.total(), one.of("acme"), one.of("globex"), one.of("nobody")), (10, 8, 1, 0));
+    }
+
+    #[test]
+    fn nobody_has_less_room_than_its_share() {
+        let mut others = Load::default();
+        assert_eq!(others.room(10, 0), 10, "alone");
+        others.join(&Load::new(4));
+        assert_eq!((others.room(10, 4), others.room(10, 9), others.room(10, 900)), (6, 5, 5));
+        others.join(&Load::new(4));
+        assert_eq!((others.room(10, 8), others.room(1, 8)), (4, 1), "ten for three, one for three");
     }
 
     #[test]

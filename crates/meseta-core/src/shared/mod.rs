@@ -27,10 +27,12 @@ mod tests;
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
+use crate::document;
 use keeper::{Keeper, Request};
 pub(crate) use load::Load;
 use redis::Address;
@@ -49,6 +51,16 @@ pub(crate) struct SharedSettings {
     pub prefix: String,
     /// The longest that a request waits for an answer.
     pub timeout: Duration,
+}
+
+impl From<&document::SharedSettings> for SharedSettings {
+    fn from(document: &document::SharedSettings) -> SharedSettings {
+        SharedSettings {
+            url: document.url.clone(),
+            prefix: document.prefix.clone(),
+            timeout: Duration::from_millis(document.timeout_ms),
+        }
+    }
 }
 
 /// What the thread asks of its own replica, and tells it, about once a second. Nothing here may wait. It must not keep the
@@ -90,7 +102,7 @@ pub(crate) struct SharedState {
 
 /// How it goes, for people.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Stats {
+pub struct Stats {
     /// Host and port, or the socket's path.
     pub address: String,
     pub connected: bool,
@@ -129,8 +141,11 @@ struct Signs {
 }
 
 impl SharedState {
-    /// Starts the thread. It connects by itself, and again when the server was gone.
-    pub fn start(settings: &SharedSettings, local: impl Local) -> Result<SharedState, SharedError> {
+    /// Starts the thread. It connects by itself, and again when the server was gone; it ends soon after the last handle.
+    pub fn start(
+        settings: &SharedSettings,
+        local: impl Local,
+    ) -> Result<(SharedState, JoinHandle<()>), SharedError> {
         let address = Address::parse(&settings.url, settings.timeout)?;
         Self::start_with(address, settings, local)
     }
@@ -139,7 +154,7 @@ impl SharedState {
         connect: impl Connect + Send + 'static,
         settings: &SharedSettings,
         local: impl Local,
-    ) -> Result<SharedState, SharedError> {
+    ) -> Result<(SharedState, JoinHandle<()>), SharedError> {
         let (queue, requests) = mpsc::channel(QUEUE);
         let signs = Arc::new(Signs { address: connect.address().to_owned(), ..Signs::default() });
         let state = SharedState {
@@ -149,11 +164,11 @@ impl SharedState {
             signs: signs.clone(),
         };
         let keeper = Keeper::new(connect, local, requests, signs, settings);
-        std::thread::Builder::new()
+        let thread = std::thread::Builder::new()
             .name("meseta-shared".to_owned())
             .spawn(move || keeper.run())
             .map_err(|error| SharedError(format!("the thread of the shared store cannot start ({error})")))?;
-        Ok(state)
+        Ok((state, thread))
     }
 
     /// What the replicas keep under a name. `None` when there is nothing, or no answer in time.

@@ -1,4 +1,6 @@
-//! From the model name that the client wrote to a plan of targets.
+//! From the model name that the client wrote to a plan of targets, and to the one that its session stays with.
+
+mod session;
 
 use std::sync::Arc;
 
@@ -9,7 +11,7 @@ use crate::stages::Stage;
 use crate::stages::read::Ask;
 use crate::trip::Trip;
 
-pub(crate) fn choose(trip: &mut Trip, ask: &Ask) -> Result<Plan, Error> {
+pub(crate) async fn choose(trip: &mut Trip, ask: &Ask) -> Result<Plan, Error> {
     trip.enter(Stage::Choose);
     let asked = ask.envelope.model.as_deref().unwrap_or_default();
     // Plano's own clients send "none" where they want the default.
@@ -33,7 +35,9 @@ pub(crate) fn choose(trip: &mut Trip, ask: &Ask) -> Result<Plan, Error> {
         trip.ask.pool = Some(pool.policy.name.clone());
     }
     trip.worker.shared.retry_budget.load().deposit(std::time::Instant::now());
-    Ok(Plan::new(snapshot, name, named))
+    let mut plan = Plan::new(snapshot, name.clone(), named);
+    session::stay(trip, ask, &name, &mut plan).await;
+    Ok(plan)
 }
 
 pub(crate) fn not_found(snapshot: &Snapshot, asked: &str) -> Error {

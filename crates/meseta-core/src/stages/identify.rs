@@ -55,6 +55,10 @@ pub(crate) fn identify(trip: &mut Trip, listener: &Listener, headers: &HeaderMap
         }
     };
     trip.ask.session = label(headers, "x-meseta-session")?;
+    if trip.ask.session.is_none() {
+        // Plano's name for it; a client that sends it does not know our rules for labels.
+        trip.ask.session = label(headers, "x-model-affinity").ok().flatten();
+    }
     trip.ask.run = label(headers, "x-meseta-run")?;
     trip.ask.tags = label(headers, "x-meseta-tags")?;
     trip.ask.trace = headers.get("traceparent").and_then(|value| value.to_str().ok()).and_then(trace_id);

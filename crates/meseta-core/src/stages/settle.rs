@@ -2,6 +2,7 @@
 
 use meseta_wire::usage::Usage;
 
+use crate::error::Code;
 use crate::log::Attempt;
 use crate::stages::Stage;
 use crate::trip::Trip;
@@ -26,9 +27,28 @@ pub(crate) fn settle(trip: &mut Trip) {
         let usage = attempt.usage.unwrap_or_default();
         used = used.saturating_add(usage.input).saturating_add(usage.output);
     });
+    if let Some(turn) = trip.turn.take() {
+        let mut answered = None;
+        trip.attempts.each(|attempt| {
+            if gave_the_answer(attempt) {
+                let told = attempt.usage.filter(|_| !attempt.estimated);
+                answered = Some((attempt.target.clone(), attempt.model.clone(), told));
+            }
+        });
+        if let Some((target, model, told)) = answered {
+            let sessions = &trip.worker.shared.sessions;
+            turn.answered(sessions, &trip.snapshot.sessions, (&target, &model), told.as_ref());
+        }
+    }
     if let Some(mut pass) = trip.pass.take() {
         pass.settle(used);
     }
+}
+
+/// Its provider has read the prompt, also where the client then left.
+fn gave_the_answer(attempt: &Attempt) -> bool {
+    attempt.status.is_some_and(|status| (200..300).contains(&status))
+        && attempt.code.is_none_or(|code| code == Code::ClientDisconnected)
 }
 
 /// What a call used of which the provider said nothing, cut off in the middle perhaps: the whole prompt, and a token for

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use http::Method;
 use http::header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, HOST};
 use http::header::{HeaderMap, HeaderName, HeaderValue, USER_AGENT};
+use meseta_wire::cache_marks;
 use meseta_wire::dialect::{self, Context, Dialect};
 use meseta_wire::edit::{self, Edits};
 use meseta_wire::embeddings;
@@ -23,6 +24,7 @@ use crate::endpoint::Call;
 use crate::error::{Code, Error};
 use crate::handle::Journey;
 use crate::pool::Member;
+use crate::sessions::marks;
 use crate::snapshot::{Address, CompiledAuth, Operation, Target};
 use crate::stages::Stage;
 use crate::stages::identify::{API_KEY, Caller};
@@ -148,8 +150,15 @@ fn wire(trip: &Trip, journey: &Journey, picked: &Picked) -> Result<Option<Box<Wi
     let (operation, body, reading) = if let Some(operation) = same {
         let ask_usage = ask.call == Call::Chat && ask.envelope.stream && target.ask_stream_usage;
         let edits = Edits { model: Some(model), ask_usage };
-        let body =
+        let mut body =
             edit::apply(&ask.body, &ask.envelope, &edits).map_or_else(|| ask.body.clone(), Bytes::from);
+        if operation == Operation::conversation(client, ask.envelope.stream)
+            && let Some((placement, minimum)) =
+                marks(&trip.snapshot.sessions, target.prompt_cache, client, &ask.headers)
+            && let Some(marked) = cache_marks::insert(&body, placement, minimum)
+        {
+            body = marked.into();
+        }
         let hide_usage = ask_usage && !ask.envelope.include_usage;
         (operation, body, Reading::Same { dialect: client, hide_usage })
     } else {
@@ -232,7 +241,11 @@ fn conversation(
         meseta_wire::messages::check_limit(&json).map_err(|error| malformed(&error))?;
     }
     let mut losses = Losses::new(client, dialect);
-    let request = dialect::decode_request(client, &json, &mut losses).map_err(|error| malformed(&error))?;
+    let mut request =
+        dialect::decode_request(client, &json, &mut losses).map_err(|error| malformed(&error))?;
+    if let Some((_, minimum)) = marks(&trip.snapshot.sessions, target.prompt_cache, dialect, &ask.headers) {
+        cache_marks::mark(&mut request, trip.ask.tokens, minimum);
+    }
     if request.previous_response_id.is_some() && dialect != client {
         return Err(continuation::unknown_response(
             request.previous_response_id.as_deref().unwrap_or_default(),

@@ -16,7 +16,7 @@ fn start(server: &Server, replica: &Replica) -> SharedState {
 }
 
 fn start_with(settings: &SharedSettings, replica: &Replica) -> SharedState {
-    let shared = SharedState::start(settings, replica.clone()).unwrap();
+    let shared = SharedState::start(settings, replica.clone()).unwrap().0;
     until("connected", || shared.stats().connected);
     shared
 }
@@ -158,7 +158,7 @@ impl Store for Deaf {
 #[tokio::test]
 async fn nobody_goes_on_asking_a_server_that_does_not_answer() {
     let settings = SharedSettings { timeout: Duration::from_millis(10), ..settings(String::new()) };
-    let shared = SharedState::start_with(Deaf(Memory::default()), &settings, Replica::default()).unwrap();
+    let shared = SharedState::start_with(Deaf(Memory::default()), &settings, Replica::default()).unwrap().0;
     until("connected", || shared.stats().connected);
     let begun = Instant::now();
     while shared.stats().timeouts < 3 || shared.stats().skipped == 0 {
@@ -170,7 +170,7 @@ async fn nobody_goes_on_asking_a_server_that_does_not_answer() {
 #[tokio::test]
 async fn a_server_that_never_was_is_no_reason_not_to_start() {
     let settings = settings("redis://:hunter2@127.0.0.1:1/".to_owned());
-    let shared = SharedState::start(&settings, Replica::default()).unwrap();
+    let shared = SharedState::start(&settings, Replica::default()).unwrap().0;
     until("an attempt was made", || shared.stats().errors > 0);
     assert_eq!(shared.get("pin:x").await, None);
     let stats = shared.stats();
@@ -183,7 +183,7 @@ async fn a_server_that_never_was_is_no_reason_not_to_start() {
 async fn the_thread_ends_with_its_last_handle() {
     let replica = Replica::default();
     let shared =
-        SharedState::start_with(Memory::default(), &settings(String::new()), replica.clone()).unwrap();
+        SharedState::start_with(Memory::default(), &settings(String::new()), replica.clone()).unwrap().0;
     until("connected", || shared.stats().connected);
     drop(shared);
     // The thread owns the other one.
@@ -194,7 +194,11 @@ async fn the_thread_ends_with_its_last_handle() {
 async fn a_session_is_warm_at_every_replica() {
     let Some(server) = Server::start("sessions") else { return };
     let shared = [start(&server, &Replica::default()), start(&server, &Replica::default())];
-    let [one, other] = shared.map(|shared| Sessions::new(Some(shared)));
+    let [one, other] = shared.map(|shared| {
+        let sessions = Sessions::default();
+        sessions.share(shared);
+        sessions
+    });
     let mut headers = http::HeaderMap::new();
     headers.insert("x-meseta-session", "s".parse().unwrap());
     let key = PinKey::new(&Session::explicit(Tenant::Key("acme"), &headers).unwrap(), "smart");
