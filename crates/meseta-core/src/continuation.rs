@@ -189,7 +189,7 @@ pub(crate) async fn stored(
         let choice = Choice::alone(Member::plain(target.clone(), model));
         let answer = match send(Sending::alone(trip, choice, track.clone(), wire.into())).await {
             Ok(answer) => Ok(Outbound::Answer(Box::new(answer), None)),
-            Err(lost) => lost.failed.into_outbound(),
+            Err(lost) => lost.failed.into_outbound(trip.acted),
         };
         // What the answer counts was counted when it was made.
         track.note(|attempt| attempt.usage = None);

@@ -9,7 +9,7 @@ use std::time::Duration;
 use http::{HeaderMap, HeaderName};
 
 use crate::error::{Code, Error};
-use crate::target::Timeouts;
+use crate::target::{ByClient, Timeouts};
 
 const DEADLINE: HeaderName = HeaderName::from_static("x-meseta-deadline");
 /// What the SDKs of OpenAI and Anthropic pass to their HTTP client as read time-out, in seconds.
@@ -72,9 +72,14 @@ impl Hints {
         Ok(Hints { total, silence, retries })
     }
 
-    /// What is left of the deadline for the whole request; `None` when there is none.
-    pub fn left(&self, since_request: Duration) -> Option<Duration> {
-        self.total.map(|total| total.saturating_sub(since_request))
+    /// For how long the client waits for a next byte; `None` when it does not say.
+    pub fn left(&self, progress: Progress) -> Option<Duration> {
+        let silence = self.silence.map(|silence| silence.saturating_sub(progress.since_told));
+        self.total_left(progress).into_iter().chain(silence).min()
+    }
+
+    fn total_left(&self, progress: Progress) -> Option<Duration> {
+        self.total.map(|total| total.saturating_sub(progress.since_request))
     }
 }
 
@@ -82,7 +87,7 @@ impl Hints {
 ///
 /// The bounds hold from the beginning of the attempt: `connect` and `first_token` are not to be added up.
 pub(crate) fn shorten(timeouts: Timeouts, hints: &Hints, progress: Progress) -> Result<Timeouts, Passed> {
-    let Timeouts { mut connect, mut first_token, mut idle, mut total } = timeouts;
+    let Timeouts { mut connect, mut first_token, mut idle, mut total, .. } = timeouts;
     if let Some(silence) = hints.silence {
         let left = silence.saturating_sub(progress.since_told);
         if left < SHORTEST {
@@ -95,18 +100,21 @@ pub(crate) fn shorten(timeouts: Timeouts, hints: &Hints, progress: Progress) -> 
             total = total.min(left);
         }
     }
-    if let Some(left) = hints.left(progress.since_request) {
+    if let Some(left) = hints.total_left(progress) {
         if left < SHORTEST {
             return Err(Passed::Total);
         }
         total = total.min(left);
     }
-    Ok(Timeouts {
-        connect: connect.min(total),
-        first_token: first_token.min(total),
-        idle: idle.min(total),
-        total,
-    })
+    let (connect, first_token, idle) = (connect.min(total), first_token.min(total), idle.min(total));
+    let shorter = |new: Duration, old: Duration| new < old.min(timeouts.total);
+    let by_client = ByClient {
+        connect: shorter(connect, timeouts.connect),
+        first_token: shorter(first_token, timeouts.first_token),
+        idle: shorter(idle, timeouts.idle),
+        total: shorter(total, timeouts.total),
+    };
+    Ok(Timeouts { connect, first_token, idle, total, by_client })
 }
 
 /// `1500ms`, `2.5s`, `2m`, or plain seconds, within the bounds.
@@ -153,8 +161,13 @@ mod tests {
         Duration::from_millis(milliseconds)
     }
 
-    const CONFIGURED: Timeouts =
-        Timeouts { connect: ms(5_000), first_token: ms(60_000), idle: ms(30_000), total: ms(600_000) };
+    const CONFIGURED: Timeouts = Timeouts {
+        connect: ms(5_000),
+        first_token: ms(60_000),
+        idle: ms(30_000),
+        total: ms(600_000),
+        by_client: ByClient { connect: false, first_token: false, idle: false, total: false },
+    };
 
     fn hints(headers: &[(&'static str, &str)]) -> Result<Hints, Error> {
         let mut map = HeaderMap::new();
@@ -167,7 +180,7 @@ mod tests {
     fn shortened(hints: Hints, since_request: u64, since_told: u64, whole: bool) -> Result<[u64; 4], Passed> {
         let progress = Progress { since_request: ms(since_request), since_told: ms(since_told), whole };
         let timeouts = shorten(CONFIGURED, &hints, progress)?;
-        let Timeouts { connect, first_token, idle, total } = timeouts;
+        let Timeouts { connect, first_token, idle, total, .. } = timeouts;
         Ok([connect, first_token, idle, total].map(|duration| u64::try_from(duration.as_millis()).unwrap()))
     }
 

@@ -14,7 +14,7 @@ use crate::deadline::Hints;
 use crate::endpoint::{Call, Endpoint};
 use crate::error::Error;
 use crate::models;
-use crate::plan::{Next, Plan};
+use crate::plan::{Next, Plan, Terms};
 use crate::respond;
 use crate::serve::{Door, Worker};
 use crate::snapshot::Resume;
@@ -99,7 +99,7 @@ pub(crate) async fn walk(trip: &mut Trip, journey: &mut Journey) -> Result<Outbo
     loop {
         let picked = match pick(trip, &mut journey.plan).await {
             Ok(picked) => picked,
-            Err(failed) => return failed.into_outbound(),
+            Err(failed) => return failed.into_outbound(trip.acted),
         };
         let sent = match translate(trip, journey, picked) {
             Ok(Translated::Ready(sending)) => hedge(trip, journey, sending).await,
@@ -115,8 +115,8 @@ pub(crate) async fn walk(trip: &mut Trip, journey: &mut Journey) -> Result<Outbo
             Err(lost) => lost,
         };
         match journey.next(trip, lost) {
-            Next::After(pause) => pick::rest(trip, pause).await?,
-            Next::GiveUp(failed) => return failed.into_outbound(),
+            Next::After(pause) => pick::rest(pause).await,
+            Next::GiveUp(failed) => return failed.into_outbound(trip.acted),
         }
     }
 }
@@ -129,14 +129,20 @@ impl Journey {
         conversation && stream && self.plan.policy.resume == Resume::Text
     }
 
+    /// Whether the request may arrive at a provider twice. A client that names its request does not mind: the provider
+    /// knows the name.
+    pub fn may_repeat(&self) -> bool {
+        !self.ask.envelope.acts || self.ask.headers.contains_key(IDEMPOTENCY_KEY)
+    }
+
     /// What to do now that a call failed.
     pub fn next(&mut self, trip: &mut Trip, lost: Lost) -> Next {
-        let Ask { envelope, headers, .. } = &self.ask;
-        // A client that names its request does not mind that it arrives twice: the provider knows the name.
-        let may_repeat = !envelope.acts || headers.contains_key(IDEMPOTENCY_KEY);
+        let may_repeat = self.may_repeat();
         trip.acted |= !may_repeat && lost.failed.may_have_acted;
+        let left = [trip.left(), self.plan.policy.left(trip.started.elapsed())];
+        let terms = Terms { may_repeat, left: left.into_iter().flatten().min() };
         let budget = || trip.worker.shared.retry_budget.load().withdraw(Instant::now());
-        self.plan.spend(&lost.choice, lost.failed, may_repeat, &trip.worker.dice, budget)
+        self.plan.spend(&lost.choice, lost.failed, &terms, &trip.worker.dice, budget)
     }
 }
 

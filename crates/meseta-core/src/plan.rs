@@ -41,21 +41,68 @@ pub(crate) struct Plan {
     anchor: Option<sessions::Place>,
     /// Nobody who is well is left: those that rest are asked too.
     last_resort: bool,
+    /// Until when the ends of rate limits are waited for under this name.
+    patience: Option<Instant>,
+    /// Who failed under an earlier name: a fallback may have the same targets.
+    earlier: Vec<Candidate>,
     /// What the client is told if nobody answers.
     best: Option<Failed>,
+    /// When the first of those that refused for a rate limit may be asked again.
+    free_again: Option<Instant>,
+}
+
+/// What the request itself says of another call.
+pub(crate) struct Terms {
+    /// It may arrive at a provider twice.
+    pub may_repeat: bool,
+    /// How much is left of its time, where that is limited.
+    pub left: Option<Duration>,
 }
 
 struct Candidate {
     member: Member,
     /// Credentials that have had their try, as bits.
     spent: u64,
+    /// Those of them that the provider does not accept: another try is in vain.
+    refused: u64,
     /// It has failed in a way that no other key would change.
     failed: bool,
+    /// It would fail so again: this request is not for it.
+    unfit: bool,
 }
 
 impl Candidate {
     fn new(member: Member) -> Candidate {
-        Candidate { member, spent: 0, failed: false }
+        Candidate { member, spent: 0, refused: 0, failed: false, unfit: false }
+    }
+
+    fn mark(&mut self, key: usize, cause: Cause, asked: bool) {
+        let bit = 1 << (key & 63);
+        match cause {
+            Cause::RateLimit => self.spent |= bit,
+            Cause::Credential => {
+                self.spent |= bit;
+                self.refused |= bit;
+            }
+            Cause::Error | Cause::Timeout => {
+                self.failed = true;
+                self.unfit |= !asked;
+            }
+            Cause::ContextLength | Cause::ContentPolicy | Cause::Invalid => {
+                self.failed = true;
+                self.unfit = true;
+            }
+        }
+    }
+
+    /// May be asked once more, where that can help.
+    fn recover(&mut self) {
+        self.spent = self.refused;
+        self.failed = self.unfit;
+    }
+
+    fn is_like(&self, other: &Candidate) -> bool {
+        Arc::ptr_eq(&self.member.target, &other.member.target) && self.member.model == other.member.model
     }
 
     fn keys(&self) -> usize {
@@ -117,7 +164,10 @@ impl Plan {
             pinned: None,
             anchor: None,
             last_resort: false,
+            patience: None,
+            earlier: Vec::new(),
             best: None,
+            free_again: None,
         };
         plan.enter(name, named);
         plan
@@ -127,6 +177,9 @@ impl Plan {
         self.behind.push(name);
         self.asked = 0;
         self.last_resort = false;
+        self.patience = None;
+        let before = std::mem::take(&mut self.candidates);
+        self.earlier.extend(before.into_iter().filter(|candidate| candidate.failed || candidate.spent != 0));
         match named {
             Named::Pool(pool) => {
                 self.turn = pool.turn();
@@ -139,6 +192,14 @@ impl Plan {
             Named::Model(member) => {
                 self.policy = self.snapshot.plain();
                 self.candidates = vec![Candidate::new(member)];
+            }
+        }
+        // Who has just failed is not asked the same again under another name.
+        for candidate in &mut self.candidates {
+            if let Some(past) = self.earlier.iter().rfind(|past| past.is_like(candidate)) {
+                let Candidate { spent, refused, failed, unfit, .. } = *past;
+                (candidate.spent, candidate.refused) = (spent, refused);
+                (candidate.failed, candidate.unfit) = (failed, unfit);
             }
         }
         self.pin();
@@ -195,9 +256,10 @@ impl Plan {
                 }
                 Err(Standing::Full) => nobody.full.push(number),
                 Err(Standing::Limited { until }) => {
-                    nobody.limited = Some(nobody.limited.map_or(until, |earliest| earliest.min(until)));
+                    nobody.limited = earliest(nobody.limited, Some(until));
                 }
-                Err(_) => nobody.resting = true,
+                Err(Standing::Resting { .. }) => nobody.resting = true,
+                Err(_) => {}
             }
         }
         Err(nobody)
@@ -211,6 +273,10 @@ impl Plan {
         dice: &Dice,
         now: Instant,
     ) -> Option<(Choice, Ticket)> {
+        // It is one of the tries; but where there is only one, it comes on top.
+        if self.asked >= self.policy.retry.attempts.max(2) {
+            return None;
+        }
         let candidate = self.candidates.get_mut(first.number)?;
         let failed = std::mem::replace(&mut candidate.failed, true);
         let taken = self.take(tokens, dice, now).ok();
@@ -236,13 +302,13 @@ impl Plan {
             .iter()
             .map(|number| {
                 let candidate = &self.candidates[*number];
-                let Member { target, weight, priority, .. } = &candidate.member;
+                let Member { target, weight, priority, hash, .. } = &candidate.member;
                 select::Candidate {
                     weight: *weight,
                     priority: *priority,
                     standing: target.health.standing(&target.health_settings, tokens, now),
                     price: target.price.as_ref().and_then(|price| Some(price.input? + price.output?)),
-                    key_hash: target.name_hash,
+                    key_hash: *hash,
                 }
             })
             .collect();
@@ -265,12 +331,16 @@ impl Plan {
             .collect()
     }
 
-    /// Whether waiting for the end of a rate limit is better than asking somebody else or failing: it is near, and no
-    /// fallback stands by.
-    pub fn waits_until(&self, until: Instant) -> bool {
-        let near = until.saturating_duration_since(Instant::now()) <= self.policy.retry.longest;
+    /// Whether waiting for the end of a rate limit is better than asking somebody else or failing: it is near, the client
+    /// waits for longer than that, and no fallback stands by. Others wait for the same end and may be served first, so
+    /// there is an end to it.
+    pub fn waits_until(&mut self, until: Instant, left: Option<Duration>) -> bool {
+        let now = Instant::now();
+        let retry = &self.policy.retry;
+        let near = until <= *self.patience.get_or_insert(now + retry.longest);
+        let in_time = left.is_none_or(|left| until.saturating_duration_since(now) < left);
         let alone = !self.ahead.iter().any(|(_, on)| on.holds(Cause::RateLimit));
-        near && alone && self.policy.retry.attempts > 1
+        near && in_time && alone && retry.attempts > 1
     }
 
     pub fn choice(&self, number: usize, key: usize) -> Option<Choice> {
@@ -282,85 +352,96 @@ impl Plan {
         self.asked += 1;
     }
 
+    /// It was not made after all.
+    pub fn unbegin(&mut self) {
+        self.asked = self.asked.saturating_sub(1);
+    }
+
     /// Nobody of this name can be asked: a fallback may be, then whoever rests.
     pub fn move_on(&mut self, nobody: &Nobody) -> Result<(), Failed> {
-        let cause =
-            if nobody.limited.is_some() || !nobody.full.is_empty() { Cause::RateLimit } else { Cause::Error };
-        if self.fall_back(cause) {
+        let limited = nobody.limited.is_some() || !nobody.full.is_empty();
+        if limited && self.fall_back(Cause::RateLimit) {
+            return Ok(());
+        }
+        if (nobody.resting || !limited) && self.fall_back(Cause::Error) {
             return Ok(());
         }
         if nobody.resting && !self.last_resort {
             self.last_resort = true;
             return Ok(());
         }
+        self.free_again = earliest(self.free_again, nobody.limited);
+        // Somebody has been asked, and that says more than that nobody else can be.
+        if let Some(best) = self.take_best() {
+            return Err(best);
+        }
         let now = Instant::now();
-        let error = match (nobody.limited, nobody.full.is_empty(), self.best.take()) {
-            // Somebody has been asked, and that says more than that nobody else can be.
-            (_, _, Some(best)) => return Err(best),
-            (Some(until), _, None) => {
+        let error = match (self.free_again, nobody.full.is_empty()) {
+            (Some(until), _) => {
                 let after = until.saturating_duration_since(now).max(Duration::from_secs(1));
+                let seconds = after.as_millis().div_ceil(1_000);
                 let message = format!(
-                    "Every target that could answer is over its provider's rate limit; the first one is free again in {} s.",
-                    after.as_secs()
+                    "Every target that could answer is over its provider's rate limit; the first one is free again in {seconds} s.",
                 );
                 Error::new(Code::UpstreamLimited, message).with_retry_after(Some(after))
             }
-            (None, false, None) => Error::new(
+            (None, false) => Error::new(
                 Code::UpstreamBusy,
                 "Every target that could answer has as many calls under way as its limit allows.",
             )
             .with_retry_after(Some(Duration::from_secs(1))),
-            (None, true, None) => {
+            (None, true) => {
                 Error::new(Code::PlaneInternal, "The plan of targets ran out before anybody was asked.")
             }
         };
         Err(error.into())
     }
 
-    /// What to do now that a call failed. `retry` says whether the retry budget allows one more.
+    /// What to do now that a call failed. `retry` takes one retry from the budget, if it has one.
     pub fn spend(
         &mut self,
         choice: &Choice,
         failed: Failed,
-        may_repeat: bool,
+        terms: &Terms,
         dice: &Dice,
-        retry: impl FnOnce() -> bool,
+        retry: impl Fn() -> bool,
     ) -> Next {
-        let Some(cause) = failed.error.failover() else { return Next::GiveUp(failed) };
-        let of_the_key = matches!(cause, Cause::RateLimit | Cause::Credential);
-        if let Some(candidate) = self.candidates.get_mut(choice.number) {
-            candidate.spent |= 1 << (choice.key & 63);
-            candidate.failed |= !of_the_key;
+        let Some(cause) = failed.cause() else { return Next::GiveUp(failed) };
+        // What cannot be said to a target was not sent to it: that was no try, and another one is no retry.
+        let asked = failed.asked;
+        if !asked {
+            self.unbegin();
         }
-        let repeatable = may_repeat || !failed.may_have_acted;
+        let repeatable = terms.may_repeat || !failed.may_have_acted;
         let retry_after = failed.error.retry_after;
-        self.keep(failed);
-        if !repeatable {
+        self.keep(choice, failed);
+        if !repeatable || terms.left.is_some_and(|left| left.is_zero()) {
             return self.give_up();
         }
         let Policy { retry: rules, .. } = &*self.policy;
         let (base, longest) = (rules.base, rules.longest);
-        let other_key = of_the_key && self.candidates.get(choice.number).is_some_and(Candidate::is_left);
-        let tries_left = rules.on.holds(cause) && self.asked < rules.attempts;
-        if (other_key || tries_left) && self.candidates.iter().any(Candidate::is_left) {
-            if !retry() {
-                return self.give_up();
-            }
+        let left = self.candidates.iter().any(Candidate::is_left);
+        let other_key = matches!(cause, Cause::RateLimit | Cause::Credential)
+            && self.candidates.get(choice.number).is_some_and(Candidate::is_left);
+        let tries_left = asked && rules.on.holds(cause) && self.asked < rules.attempts;
+        if !asked && left {
+            return Next::After(Duration::ZERO);
+        }
+        if left && (other_key || tries_left) && retry() {
             self.reason = Reason::Retry;
             return Next::After(Duration::ZERO);
         }
+        // A name is asked once for a request, so a fallback multiplies nothing and is not taken from the budget.
         if self.fall_back(cause) {
-            return if retry() { Next::After(Duration::ZERO) } else { self.give_up() };
+            return Next::After(Duration::ZERO);
         }
-        if tries_left {
+        if tries_left && !left {
             // Everybody has been asked once: again from the start, after a while that is no shorter than was asked for.
-            let pause = backoff(self.asked, base, longest, dice.roll());
+            self.candidates.iter_mut().for_each(Candidate::recover);
+            let pause = backoff(self.asked.saturating_sub(1), base, longest, dice.roll());
             let pause = pause.max(retry_after.unwrap_or_default());
-            if pause <= longest && retry() {
-                for candidate in &mut self.candidates {
-                    candidate.spent = 0;
-                    candidate.failed = false;
-                }
+            let in_time = pause <= longest && terms.left.is_none_or(|left| pause < left);
+            if in_time && self.candidates.iter().any(Candidate::is_left) && retry() {
                 self.reason = Reason::Retry;
                 return Next::After(pause);
             }
@@ -370,15 +451,24 @@ impl Plan {
 
     /// A call failed beside one that is still under way.
     pub fn note(&mut self, lost: Lost) {
-        if let Some(candidate) = self.candidates.get_mut(lost.choice.number) {
-            candidate.failed = true;
+        if !lost.failed.asked {
+            self.unbegin();
         }
-        self.keep(lost.failed);
+        self.keep(&lost.choice, lost.failed);
     }
 
     fn give_up(&mut self) -> Next {
         let nobody = || Error::new(Code::PlaneInternal, "A call failed without an error.").into();
-        Next::GiveUp(self.best.take().unwrap_or_else(nobody))
+        Next::GiveUp(self.take_best().unwrap_or_else(nobody))
+    }
+
+    /// What the client is told: where waiting helps, until the first of all can answer again.
+    fn take_best(&mut self) -> Option<Failed> {
+        let mut best = self.best.take()?;
+        if let (Some(Cause::RateLimit), Some(until)) = (best.error.failover(), self.free_again) {
+            best.retry_after(until.saturating_duration_since(Instant::now()));
+        }
+        Some(best)
     }
 
     /// Goes to the next name that helps against the cause.
@@ -397,16 +487,28 @@ impl Plan {
         false
     }
 
-    /// Of several failures the one that tells the client most: that its request is at fault, then that waiting helps,
-    /// then whatever came last.
-    fn keep(&mut self, failed: Failed) {
-        let rank = |failed: &Failed| match failed.error.failover() {
-            Some(Cause::ContextLength | Cause::ContentPolicy | Cause::Invalid) => 2,
-            Some(Cause::RateLimit) => 1,
-            _ => 0,
+    /// Remembers who failed, and of several failures the one that tells the client most: that its request is at fault,
+    /// then that waiting helps, then whatever came last; that a target could not be asked tells least.
+    fn keep(&mut self, choice: &Choice, failed: Failed) {
+        let cause = failed.cause();
+        if let (Some(cause), Some(candidate)) = (cause, self.candidates.get_mut(choice.number)) {
+            candidate.mark(choice.key, cause, failed.asked);
+        }
+        if let (Some(Cause::RateLimit), Some(after)) = (cause, failed.error.retry_after) {
+            self.free_again = earliest(self.free_again, Instant::now().checked_add(after));
+        }
+        let rank = |failed: &Failed| match failed.cause() {
+            _ if !failed.asked => 0,
+            Some(Cause::ContextLength | Cause::ContentPolicy | Cause::Invalid) => 3,
+            Some(Cause::RateLimit) => 2,
+            _ => 1,
         };
         if self.best.as_ref().is_none_or(|best| rank(&failed) >= rank(best)) {
             self.best = Some(failed);
         }
     }
+}
+
+fn earliest(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
+    one.into_iter().chain(other).min()
 }

@@ -11,6 +11,7 @@ use crate::document::{
     FallbackDocument, MemberDocument, PoolDocument, Resume, RetryDocument, Select, SnapshotError, refuse,
 };
 use crate::health::budget::SpendCap;
+use crate::health::random::mix;
 use crate::target::{Target, Timeouts};
 
 pub struct Pool {
@@ -40,6 +41,8 @@ pub struct Member {
     pub model: Arc<str>,
     pub weight: f64,
     pub priority: u32,
+    /// Tells the members of a pool apart, the same on every replica and after a reload.
+    pub hash: u64,
 }
 
 pub struct Retry {
@@ -101,7 +104,7 @@ impl Causes {
 impl Member {
     /// Of a model that stands in no pool.
     pub fn plain(target: Arc<Target>, model: Arc<str>) -> Member {
-        Member { target, model, weight: 1.0, priority: 0 }
+        Member { target, model, weight: 1.0, priority: 0, hash: 0 }
     }
 
     fn compile(
@@ -125,7 +128,9 @@ impl Member {
         if !(weight.is_finite() && weight > 0.0) {
             return refuse(format!("{place}: the weight of {target} is not above 0"));
         }
-        Ok(Member { target: found.clone(), model, weight, priority })
+        // Several members may have one wildcard target.
+        let hash = model.bytes().fold(found.name_hash, |hash, byte| mix(hash ^ u64::from(byte)));
+        Ok(Member { target: found.clone(), model, weight, priority, hash })
     }
 }
 
@@ -147,6 +152,11 @@ impl Policy {
             affinity: false,
             timeouts: None,
         }
+    }
+
+    /// How much is left of the pool's time for a whole request, every try included; `None` where it sets none.
+    pub fn left(&self, since_request: Duration) -> Option<Duration> {
+        self.timeouts.as_ref().map(|limits| limits.total.saturating_sub(since_request))
     }
 
     /// The limits of a call to a target of the pool: the tighter ones of both.

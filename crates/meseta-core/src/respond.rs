@@ -1,5 +1,7 @@
 //! The only place where an error becomes bytes, and where our own headers are written.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use http::header::{
     ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER,
@@ -77,10 +79,13 @@ pub(crate) fn failure(mut trip: Trip, error: &Error) -> Response<Body> {
     response
 }
 
-/// Whole seconds, rounded up: a client that came back too early would only be refused again.
+/// Rounded up: a client that came back too early would only be refused again.
+pub(crate) fn whole_seconds(after: Duration) -> u64 {
+    u64::try_from(after.as_millis().div_ceil(1_000).max(1)).unwrap_or(u64::MAX)
+}
+
 fn retry_after(error: &Error) -> Option<u64> {
-    let known = error.retry_after.map(|after| after.as_millis().div_ceil(1_000).max(1));
-    let known = known.and_then(|seconds| u64::try_from(seconds).ok());
+    let known = error.retry_after.map(whole_seconds);
     let usual = error.code.retry() == Retry::Same && error.status().is_server_error();
     known.or(usual.then_some(1))
 }

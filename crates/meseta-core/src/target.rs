@@ -108,6 +108,26 @@ pub struct Timeouts {
     pub first_token: Duration,
     pub idle: Duration,
     pub total: Duration,
+    pub by_client: ByClient,
+}
+
+/// Which of the limits are the client's own: the target is not late when one of these is over.
+#[derive(Clone, Copy, Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "one for each limit")]
+pub struct ByClient {
+    pub connect: bool,
+    pub first_token: bool,
+    pub idle: bool,
+    pub total: bool,
+}
+
+impl Timeouts {
+    pub fn is_shorter_than(&self, other: &Timeouts) -> bool {
+        self.connect < other.connect
+            || self.first_token < other.first_token
+            || self.idle < other.idle
+            || self.total < other.total
+    }
 }
 
 /// Headers that say where a message ends or how a connection goes on. No configuration may write them.
@@ -246,6 +266,7 @@ impl Target {
                 first_token: milliseconds(document.timeouts.first_token_ms),
                 idle: milliseconds(document.timeouts.idle_ms),
                 total: milliseconds(document.timeouts.total_ms),
+                by_client: ByClient::default(),
             },
             model: (document.model != "*").then(|| document.model.into()),
             health: health.of(&document.name),

@@ -136,15 +136,18 @@ impl Trip {
 
     /// The time limits of a call that begins now.
     pub fn shorten(&self, timeouts: Timeouts) -> Result<Timeouts, Passed> {
-        let since_request = self.started.elapsed();
-        let since_told = self.told.map_or(since_request, |told| told.elapsed());
-        let progress = Progress { since_request, since_told, whole: !self.ask.stream };
-        deadline::shorten(timeouts, &self.hints, progress)
+        deadline::shorten(timeouts, &self.hints, self.progress())
     }
 
     /// How much of the client's time is left; `None` where it set no limit.
     pub fn left(&self) -> Option<std::time::Duration> {
-        self.hints.left(self.started.elapsed())
+        self.hints.left(self.progress())
+    }
+
+    fn progress(&self) -> Progress {
+        let since_request = self.started.elapsed();
+        let since_told = self.told.map_or(since_request, |told| told.elapsed());
+        Progress { since_request, since_told, whole: !self.ask.stream }
     }
 
     /// Notes that a stage begins. A stage that a retry enters again keeps its first time.

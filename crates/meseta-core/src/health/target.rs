@@ -121,6 +121,13 @@ impl TargetHealth {
         self.lock().quantiles.read(quantile)
     }
 
+    /// A call was given up after so long without a first token, because somebody else was faster.
+    pub fn waited(&self, at_least: Duration, now: Instant) {
+        let mut state = self.lock();
+        state.latency.observe(at_least, now);
+        state.quantiles.observe(at_least, now);
+    }
+
     /// The result of an active probe.
     pub fn probed(self: &Arc<Self>, settings: &Settings, outcome: Result<(), Cause>, now: Instant) {
         let mut state = self.lock();

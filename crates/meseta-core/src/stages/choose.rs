@@ -34,7 +34,10 @@ pub(crate) async fn choose(trip: &mut Trip, ask: &Ask) -> Result<Plan, Error> {
     if let Named::Pool(pool) = &named {
         trip.ask.pool = Some(pool.policy.name.clone());
     }
-    trip.worker.shared.retry_budget.load().deposit(std::time::Instant::now());
+    // What a client's SDK sends again is a retry itself, and earns none.
+    if trip.hints.retries == 0 {
+        trip.worker.shared.retry_budget.load().deposit(std::time::Instant::now());
+    }
     let mut plan = Plan::new(snapshot, name.clone(), named);
     session::stay(trip, ask, &name, &mut plan).await;
     Ok(plan)

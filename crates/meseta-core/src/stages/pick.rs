@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 use tokio::time::sleep;
 
 use crate::attempts::Track;
-use crate::error::Error;
 use crate::health::{self, Place, Ticket};
 use crate::log::{Attempt, Reason};
 use crate::plan::{Choice, Nobody, Plan};
@@ -52,15 +51,10 @@ pub(crate) fn pick_second(trip: &Trip, plan: &mut Plan, first: &Choice) -> Optio
 }
 
 /// The pause before the next call.
-pub(crate) async fn rest(trip: &Trip, pause: Duration) -> Result<(), Error> {
-    if pause.is_zero() {
-        return Ok(());
+pub(crate) async fn rest(pause: Duration) {
+    if !pause.is_zero() {
+        sleep(pause).await;
     }
-    if trip.left().is_some_and(|left| left <= pause) {
-        return Err(late_for_client());
-    }
-    sleep(pause).await;
-    Ok(())
 }
 
 /// Waits for a place, or for the end of a rate limit if that is near; else goes on to the next name of the plan. `None`
@@ -80,8 +74,10 @@ async fn wait(trip: &mut Trip, plan: &mut Plan, nobody: &Nobody) -> Result<Optio
         if trip.left().is_some_and(|left| left.is_zero()) {
             return Err(late_for_client().into());
         }
-    } else if let Some(until) = nobody.limited.filter(|until| plan.waits_until(*until)) {
-        rest(trip, until.saturating_duration_since(Instant::now())).await?;
+    } else if let Some(until) = nobody.limited
+        && plan.waits_until(until, trip.left())
+    {
+        rest(until.saturating_duration_since(Instant::now())).await;
         return Ok(None);
     }
     plan.move_on(nobody)?;

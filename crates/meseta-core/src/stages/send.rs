@@ -52,6 +52,10 @@ pub(crate) struct Sending {
     wire: Box<Wire>,
     timeouts: Timeouts,
     client: Client,
+    /// The request may arrive twice.
+    may_repeat: bool,
+    /// The call has less time than the configuration gives it.
+    rushed: bool,
     /// Keep the beginning of a stream back until it holds a piece of the answer: what has not been told can still be
     /// told by somebody else.
     hold: bool,
@@ -127,10 +131,15 @@ impl Sending {
     /// `Err` when the client's time is over.
     pub fn new(trip: &Trip, journey: &Journey, picked: Picked, wire: Box<Wire>) -> Result<Sending, Lost> {
         let Picked { choice, ticket, track } = picked;
-        let Ok(timeouts) = trip.shorten(journey.plan.policy.timeouts(&choice.member.target)) else {
+        let policy = &journey.plan.policy;
+        let configured = policy.timeouts(&choice.member.target);
+        let left = policy.left(trip.started.elapsed()).unwrap_or(configured.total);
+        let Ok(timeouts) = trip.shorten(Timeouts { total: configured.total.min(left), ..configured }) else {
             return Err(Lost { choice, failed: late_for_client().into() });
         };
         Ok(Sending {
+            may_repeat: journey.may_repeat(),
+            rushed: timeouts.is_shorter_than(&configured),
             choice,
             track,
             worker: trip.worker.clone(),
@@ -152,6 +161,8 @@ impl Sending {
             ticket: None,
             wire,
             client: Client { dialect: trip.dialect, id: trip.id },
+            may_repeat: false,
+            rushed: false,
             hold: false,
         }
     }
@@ -162,7 +173,7 @@ pub(crate) async fn send(mut sending: Sending) -> Result<Answer, Lost> {
     match attempt(&mut sending, began).await {
         Ok(answer) => Ok(answer),
         Err(failed) => {
-            let failed = failed.settle(&sending.choice, &sending.track, sending.ticket.take(), began);
+            let failed = failed.settle(&mut sending, began);
             Err(Lost { choice: sending.choice, failed })
         }
     }
@@ -284,8 +295,12 @@ async fn exchange(
     (began, total): (Instant, Instant),
 ) -> Result<Exchanged, Failed> {
     let Sending { wire, track, worker, .. } = sending;
+    let mut again = sending.may_repeat;
     loop {
-        let mut lease = worker.pool.lease(target, timeouts.connect).await.map_err(Failed::unsent)?;
+        let mut lease = worker.pool.lease(target, timeouts.connect).await.map_err(|error| {
+            let by_client = error.code == Code::UpstreamConnectTimeout && timeouts.by_client.connect;
+            Failed::unsent(if by_client { late_for_client() } else { error })
+        })?;
         let now = track.now();
         track.note(|attempt| attempt.connected = (!lease.reused()).then_some(now));
         // What the client's patience has shortened counts from the beginning.
@@ -302,9 +317,18 @@ async fn exchange(
             // A kept connection that was closed before it took the request has done nothing: asking again is safe.
             Err(failure) if failure.unsent && lease.reused() => {}
             Err(failure) if failure.unsent => return Err(Failed::unsent(failure.error)),
+            // One that was closed in the moment of its use was most likely closed for its age. The others are older.
+            Err(failure) if failure.silent && lease.reused() && again && may_retry(worker) => {
+                again = false;
+                worker.pool.forget(&target.origin);
+            }
             Err(failure) => return Err(failure.error.into()),
         }
     }
+}
+
+fn may_retry(worker: &Worker) -> bool {
+    worker.shared.retry_budget.load().withdraw(std::time::Instant::now())
 }
 
 /// What the provider says of its limits holds for the next call, not only after it has refused one. A client's own

@@ -30,7 +30,7 @@ use crate::stages::Stage;
 use crate::stages::identify::{API_KEY, Caller};
 use crate::stages::pick::Picked;
 use crate::stages::read::Ask;
-use crate::stages::send::{Lost, Sending};
+use crate::stages::send::{Failed, Lost, Sending};
 use crate::trip::Trip;
 
 /// A request that can be put on a wire of either version.
@@ -131,7 +131,7 @@ pub(crate) fn translate(trip: &mut Trip, journey: &Journey, picked: Picked) -> R
                 attempt.code = Some(error.code);
                 attempt.ended = Some(now);
             });
-            Err(Lost { choice: picked.choice, failed: error.into() })
+            Err(Lost { choice: picked.choice, failed: Failed::unwritten(error) })
         }
     }
 }

@@ -144,6 +144,11 @@ impl Http1 {
         self.framing != Framing::Close
     }
 
+    /// Nothing has come since the last answer.
+    pub fn is_silent(&self) -> bool {
+        self.buffer.is_empty()
+    }
+
     /// The exchange is over and the next one may follow.
     pub fn reusable(&self) -> bool {
         self.reusable && self.ended() && self.buffer.is_empty()

@@ -118,6 +118,13 @@ impl Pool {
         Lease { pool: self.clone(), origin: target.origin.clone(), kept: Some(kept), body: None, reused }
     }
 
+    /// Lets go of the connections that wait for use.
+    pub fn forget(&self, origin: &Origin) {
+        if let Some(lane) = self.lanes.borrow_mut().get_mut(origin) {
+            lane.idle.clear();
+        }
+    }
+
     fn give_back(&self, origin: &Origin, connection: Http1) {
         let mut lanes = self.lanes.borrow_mut();
         if !lanes.contains_key(origin) {
@@ -167,6 +174,8 @@ pub(crate) struct Unanswered {
     pub error: Error,
     /// Not a byte of it was sent.
     pub unsent: bool,
+    /// The connection was closed, and not a byte came before.
+    pub silent: bool,
 }
 
 impl Lease {
@@ -185,10 +194,14 @@ impl Lease {
         match &mut self.kept {
             Some(Kept::Own(connection)) => {
                 let target = address.path.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
-                connection.exchange(method, target, headers, body).await.map_err(|failure| Unanswered {
-                    unsent: matches!(failure, Failure::Closed { unsent: true }),
-                    error: failed(&failure),
-                })
+                match connection.exchange(method, target, headers, body).await {
+                    Ok(head) => Ok(head),
+                    Err(failure) => Err(Unanswered {
+                        unsent: matches!(failure, Failure::Closed { unsent: true }),
+                        silent: matches!(failure, Failure::Closed { .. }) && connection.is_silent(),
+                        error: failed(&failure),
+                    }),
+                }
             }
             Some(Kept::Shared(shared)) => {
                 let mut request = Request::new(Full::new(body.clone()));
@@ -205,13 +218,14 @@ impl Lease {
                     }
                     Err(mut failure) => Err(Unanswered {
                         unsent: failure.take_message().is_some(),
+                        silent: failure.error().is_closed(),
                         error: broken(failure.error()),
                     }),
                 }
             }
             None => {
                 let error = Error::new(Code::PlaneInternal, "A connection was used after it was given back.");
-                Err(Unanswered { error, unsent: false })
+                Err(Unanswered { error, unsent: false, silent: false })
             }
         }
     }

@@ -12,6 +12,9 @@ pub(super) fn late(timeouts: Timeouts, total: Instant) -> Error {
     if Instant::now() >= total {
         return expired(timeouts);
     }
+    if timeouts.by_client.first_token {
+        return late_for_client();
+    }
     Error::new(
         Code::UpstreamFirstTokenTimeout,
         format!("no byte of an answer within {} ms.", timeouts.first_token.as_millis()),
@@ -22,6 +25,9 @@ pub(super) fn silent(timeouts: Timeouts, total: Instant) -> Error {
     if Instant::now() >= total {
         return expired(timeouts);
     }
+    if timeouts.by_client.idle {
+        return late_for_client();
+    }
     Error::new(
         Code::UpstreamIdleTimeout,
         format!("silent for {} ms in the middle of its answer.", timeouts.idle.as_millis()),
@@ -29,6 +35,9 @@ pub(super) fn silent(timeouts: Timeouts, total: Instant) -> Error {
 }
 
 fn expired(timeouts: Timeouts) -> Error {
+    if timeouts.by_client.total {
+        return late_for_client();
+    }
     Error::new(
         Code::UpstreamTotalTimeout,
         format!("the answer was not complete after {} ms.", timeouts.total.as_millis()),

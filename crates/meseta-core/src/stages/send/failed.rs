@@ -1,17 +1,23 @@
 //! A call that failed: what the target is thought of for it, and what the client gets if nobody else answers.
 
+use std::time::Duration;
+
 use bytes::Bytes;
-use http::{StatusCode, response};
+use http::header::RETRY_AFTER;
+use http::{HeaderName, HeaderValue, StatusCode, response};
 use meseta_wire::failure::{self, Cause};
 use meseta_wire::limits;
 use tokio::time::Instant;
 
-use crate::attempts::Track;
 use crate::error::{Code, Error};
 use crate::handle::Outbound;
-use crate::health::{Ticket, Verdict};
+use crate::health::Verdict;
 use crate::plan::Choice;
+use crate::respond::whole_seconds;
+use crate::retry_advice::{SHOULD_RETRY, retry_harms};
 use crate::stages::send::{Answer, AnswerBody, Notes, Sending, answer};
+
+const RETRY_AFTER_MS: HeaderName = HeaderName::from_static("retry-after-ms");
 
 pub(crate) struct Failed {
     pub error: Error,
@@ -19,6 +25,8 @@ pub(crate) struct Failed {
     answer: Option<Box<Answer>>,
     /// The provider got the request and did not say that it has not carried it out.
     pub may_have_acted: bool,
+    /// There was a call: what cannot be written down for a target is not sent there.
+    pub asked: bool,
 }
 
 /// A call that failed, and whose it was.
@@ -29,15 +37,25 @@ pub(crate) struct Lost {
 
 impl From<Error> for Failed {
     fn from(error: Error) -> Failed {
-        let may_have_acted = error.failover().is_some() && error.code != Code::RequestUnsupported;
-        Failed { error, answer: None, may_have_acted }
+        let may_have_acted = error.failover().is_some();
+        Failed { error, answer: None, may_have_acted, asked: true }
     }
 }
 
 impl Failed {
     /// The provider never got the request.
     pub fn unsent(error: Error) -> Failed {
-        Failed { error, answer: None, may_have_acted: false }
+        Failed { error, answer: None, may_have_acted: false, asked: true }
+    }
+
+    /// The request cannot be written down for this target; for another one it can perhaps.
+    pub fn unwritten(error: Error) -> Failed {
+        Failed { error, answer: None, may_have_acted: false, asked: false }
+    }
+
+    /// Why the target could not answer; `None` when it is nothing that another one could change.
+    pub fn cause(&self) -> Option<Cause> {
+        if self.asked { self.error.failover() } else { Some(Cause::Error) }
     }
 
     /// The provider answered with an error.
@@ -76,43 +94,76 @@ impl Failed {
         let may_have_acted = status.is_server_error()
             && !matches!(status.as_u16(), 503 | 529)
             && status != StatusCode::NOT_IMPLEMENTED;
-        Failed { error: error.with_cause(cause).with_retry_after(retry_after), answer, may_have_acted }
+        Failed {
+            error: error.with_cause(cause).with_retry_after(retry_after),
+            answer,
+            may_have_acted,
+            asked: true,
+        }
     }
 
     /// Writes the failure into the record and tells the target's health of it.
-    pub(super) fn settle(
-        mut self,
-        choice: &Choice,
-        track: &Track,
-        ticket: Option<Ticket>,
-        began: Instant,
-    ) -> Failed {
-        let now = track.now();
+    pub(super) fn settle(mut self, sending: &mut Sending, began: Instant) -> Failed {
+        let now = sending.track.now();
         let cause = self.error.failover();
-        track.note(|attempt| {
+        sending.track.note(|attempt| {
             attempt.code = Some(self.error.code);
             attempt.cause = cause;
             attempt.ended = Some(now);
         });
-        if let Some(ticket) = ticket {
+        let target = &sending.choice.member.target;
+        if let Some(ticket) = sending.ticket.take() {
             let now = std::time::Instant::now();
             if self.error.code == Code::UpstreamFirstTokenTimeout {
                 ticket.first_token(began.elapsed(), now);
             }
-            ticket.finish(verdict(&self.error, now), now);
+            let verdict = match verdict(&self.error, now) {
+                // The client's own limit, which is not that of others.
+                Verdict::Limited { .. } if target.is_passthrough() => Verdict::Neutral,
+                Verdict::Failed(Cause::Timeout) if sending.rushed => in_a_rush(sending, began.elapsed()),
+                _ if self.error.code == Code::RequestDeadline => in_a_rush(sending, began.elapsed()),
+                verdict => verdict,
+            };
+            ticket.finish(verdict, now);
         }
-        let name = &choice.member.target.name;
-        self.error.message = format!("{name}: {}", self.error.message).into();
+        if self.error.code != Code::RequestDeadline {
+            self.error.message = format!("{}: {}", target.name, self.error.message).into();
+        }
         self
     }
 
-    /// What the client gets.
-    pub fn into_outbound(self) -> Result<Outbound, Error> {
+    /// When it is worth trying again, which may be sooner than this one target said.
+    pub fn retry_after(&mut self, after: Duration) {
+        self.error.retry_after = Some(after);
+        if let Some(answer) = &mut self.answer {
+            // OpenAI's, in place of the standard one: its SDKs look there first.
+            answer.head.headers.remove(RETRY_AFTER_MS);
+            answer.head.headers.insert(RETRY_AFTER, whole_seconds(after).into());
+        }
+    }
+
+    /// What the client gets. `acted` as in [`retry_harms`].
+    pub fn into_outbound(self, acted: bool) -> Result<Outbound, Error> {
         match self.answer {
-            Some(answer) => Ok(Outbound::Answer(answer, None)),
+            Some(mut answer) => {
+                if retry_harms(&self.error, acted) {
+                    answer.head.headers.insert(SHOULD_RETRY, HeaderValue::from_static("false"));
+                }
+                Ok(Outbound::Answer(answer, None))
+            }
             None => Err(self.error),
         }
     }
+}
+
+/// What it says of the target that a call took too long which had less time than the configuration gives it. A client in
+/// a hurry must not take a target away from the others; but one that is silent for far longer than usual is not well.
+fn in_a_rush(sending: &Sending, waited: Duration) -> Verdict {
+    let target = &sending.choice.member.target;
+    let usual = target.health.quantile(0.95).map(|usual| (usual * 4).max(Duration::from_secs(1)));
+    let half = target.timeouts.first_token / 2;
+    let fair = usual.map_or(half, |usual| usual.min(half));
+    if waited < fair { Verdict::Neutral } else { Verdict::Failed(Cause::Timeout) }
 }
 
 /// What a failure says of the target.

@@ -22,6 +22,7 @@ pub(crate) async fn hedge(trip: &mut Trip, journey: &mut Journey, sending: Sendi
     let Some(after) = patience(trip, journey, &sending) else { return send(sending).await };
     let first_track = sending.track.clone();
     let choice = sending.choice.clone();
+    let began = Instant::now();
     let mut first = Box::pin(send(sending));
     if let Ok(result) = timeout(after, &mut first).await {
         return result;
@@ -43,6 +44,8 @@ pub(crate) async fn hedge(trip: &mut Trip, journey: &mut Journey, sending: Sendi
             Ok(answer) => {
                 drop(first);
                 overtaken(&first_track);
+                // Otherwise one that is always overtaken would never look slow.
+                choice.member.target.health.waited(began.elapsed(), Instant::now());
                 Ok(answer)
             }
             Err(lost) => other(journey, lost, first).await,
@@ -77,14 +80,18 @@ fn second(trip: &mut Trip, journey: &mut Journey, first: &Choice) -> Option<Send
     let picked = pick_second(trip, &mut journey.plan, first)?;
     let expected = expected_cost(trip.ask.tokens, &picked.choice.member.target);
     let cap = journey.plan.policy.hedge.as_ref().map(|hedge| hedge.cap.clone())?;
-    if !cap.reserve(expected, Instant::now()) {
-        trip.attempts.forget(&picked.track);
-        return None;
-    }
-    match translate(trip, journey, picked) {
-        Ok(Translated::Ready(sending)) => Some(sending),
-        Ok(Translated::Answered(_)) => None,
-        Err(lost) => {
+    let track = picked.track.clone();
+    let translated =
+        if cap.reserve(expected, Instant::now()) { Some(translate(trip, journey, picked)) } else { None };
+    match translated {
+        Some(Ok(Translated::Ready(sending))) => Some(sending),
+        // It would cost too much, or there is nothing to ask.
+        Some(Ok(Translated::Answered(_))) | None => {
+            trip.attempts.forget(&track);
+            journey.plan.unbegin();
+            None
+        }
+        Some(Err(lost)) => {
             journey.plan.note(lost);
             None
         }
