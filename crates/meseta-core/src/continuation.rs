@@ -126,6 +126,12 @@ impl Keep {
         })
     }
 
+    /// The answer that somebody else has gone on with: no provider knows it as the client does.
+    pub fn of_several(mut self) -> Keep {
+        self.target.clear();
+        self
+    }
+
     /// Keeps the answer. It is in line before the client hears the last of it, so a request that goes on from it finds
     /// it. What cannot be kept is counted; the answer itself is not held up.
     pub fn put(self, answer: &str) {

@@ -8,11 +8,13 @@ use std::time::Instant;
 use http::request::Parts;
 use http::{HeaderName, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
+use meseta_wire::resume::Partial;
 
 use crate::continuation::{Continued, recall, stored};
 use crate::deadline::Hints;
 use crate::endpoint::{Call, Endpoint};
 use crate::error::Error;
+use crate::log::Reason;
 use crate::models;
 use crate::plan::{Next, Plan, Terms};
 use crate::respond;
@@ -24,7 +26,7 @@ use crate::stages::identify::identify;
 use crate::stages::pick::{self, pick};
 use crate::stages::read::{Ask, discard, read};
 use crate::stages::relay::{Body, relay};
-use crate::stages::send::{Answer, AnswerBody, Lost, hedge};
+use crate::stages::send::{Answer, AnswerBody, Failed, Lost, hedge};
 use crate::stages::translate::{Translated, translate};
 use crate::trip::Trip;
 
@@ -61,6 +63,8 @@ pub(crate) struct Journey {
     pub ask: Ask,
     pub continued: Option<Continued>,
     pub plan: Plan,
+    /// What the client was told of it, if that is more than nothing: the request is for the rest.
+    pub told: Option<Box<Partial>>,
 }
 
 async fn travel(trip: &mut Trip, head: &mut Parts, body: &mut Incoming) -> Result<Outbound, Error> {
@@ -89,18 +93,20 @@ async fn travel(trip: &mut Trip, head: &mut Parts, body: &mut Incoming) -> Resul
     admit(trip, &ask).await?;
     let continued = recall(trip, &ask).await?;
     let plan = choose(trip, &ask).await?;
-    let mut journey = Journey { ask, continued, plan };
-    let outbound = walk(trip, &mut journey).await?;
-    Ok(outbound.with(journey))
+    let mut journey = Journey { ask, continued, plan, told: None };
+    match walk(trip, &mut journey).await {
+        Ok(outbound) => Ok(outbound.with(journey)),
+        Err(failed) => failed.into_outbound(trip.acted),
+    }
 }
 
 /// Asks one target after another until one begins to answer: the only loop of its kind.
-pub(crate) async fn walk(trip: &mut Trip, journey: &mut Journey) -> Result<Outbound, Error> {
+pub(crate) async fn walk(trip: &mut Trip, journey: &mut Journey) -> Result<Outbound, Failed> {
     loop {
-        let picked = match pick(trip, &mut journey.plan).await {
-            Ok(picked) => picked,
-            Err(failed) => return failed.into_outbound(trip.acted),
-        };
+        let picked = pick(trip, &mut journey.plan).await?;
+        if journey.plan.resuming {
+            picked.track.note(|attempt| attempt.reason = Reason::Resume);
+        }
         let sent = match translate(trip, journey, picked) {
             Ok(Translated::Ready(sending)) => hedge(trip, journey, sending).await,
             Ok(Translated::Answered(document)) => {
@@ -116,7 +122,7 @@ pub(crate) async fn walk(trip: &mut Trip, journey: &mut Journey) -> Result<Outbo
         };
         match journey.next(trip, lost) {
             Next::After(pause) => pick::rest(pause).await,
-            Next::GiveUp(failed) => return failed.into_outbound(trip.acted),
+            Next::GiveUp(failed) => return Err(failed),
         }
     }
 }

@@ -39,6 +39,8 @@ pub(crate) struct Plan {
     pub pinned: Option<usize>,
     /// Whose cache holds the session, whatever name it is found under.
     anchor: Option<sessions::Place>,
+    /// The answer has begun and broken off. Whoever broke it off is not asked to go on with it.
+    pub resuming: bool,
     /// Nobody who is well is left: those that rest are asked too.
     last_resort: bool,
     /// Until when the ends of rate limits are waited for under this name.
@@ -163,6 +165,7 @@ impl Plan {
             session: None,
             pinned: None,
             anchor: None,
+            resuming: false,
             last_resort: false,
             patience: None,
             earlier: Vec::new(),
@@ -435,7 +438,7 @@ impl Plan {
         if self.fall_back(cause) {
             return Next::After(Duration::ZERO);
         }
-        if tries_left && !left {
+        if tries_left && !left && !self.resuming {
             // Everybody has been asked once: again from the start, after a while that is no shorter than was asked for.
             self.candidates.iter_mut().for_each(Candidate::recover);
             let pause = backoff(self.asked.saturating_sub(1), base, longest, dice.roll());

@@ -9,10 +9,12 @@ use http::header::{
 use http::{Response, StatusCode};
 use meseta_wire::conversation::{Event, Failure, FailureKind};
 use meseta_wire::dialect::{self, Context, Dialect, StreamEncoder};
+use meseta_wire::responses;
 
 use crate::error::{Blame, Code, Error, Retry};
 use crate::retry_advice::{SHOULD_RETRY, retry_harms};
-use crate::stages::relay::Body;
+use crate::stages::relay::{Body, Seam};
+use crate::stages::translate::seconds;
 use crate::trip::Trip;
 
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-meseta-request-id");
@@ -90,11 +92,24 @@ fn retry_after(error: &Error) -> Option<u64> {
     known.or(usual.then_some(1))
 }
 
-/// The same for a stream that has begun and passes as it is: one event.
-pub(crate) fn event(error: &Error, trip: &Trip) -> Bytes {
-    let context = Context { id: trip.id.hex(), request_id: trip.id.text(), ..Context::default() };
+/// The same for a stream that has begun and passes as it is. What the client has seen of it is in `seam`, where that
+/// matters.
+pub(crate) fn event(error: &Error, trip: &Trip, seam: Option<&Seam>) -> Bytes {
+    let context = Context {
+        id: trip.id.hex(),
+        request_id: trip.id.text(),
+        model: trip.ask.model.clone().unwrap_or_default(),
+        created: seconds(),
+        ..Context::default()
+    };
+    let mut encoder = match seam.and_then(Seam::data) {
+        Some((first, last)) => {
+            StreamEncoder::Responses(Box::new(responses::last_words(context, &first, &last)))
+        }
+        None => StreamEncoder::new(trip.dialect, context),
+    };
     let mut event = Vec::with_capacity(512);
-    StreamEncoder::new(trip.dialect, context).event(&Event::Failed(described(error)), &mut event);
+    encoder.event(&Event::Failed(described(error)), &mut event);
     event.into()
 }
 

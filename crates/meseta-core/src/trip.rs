@@ -83,6 +83,16 @@ pub(crate) struct AnswerNotes {
     pub dropped: Option<String>,
 }
 
+impl AnswerNotes {
+    /// Notes one more thing that got lost.
+    pub fn drop_too(&mut self, lost: &str) {
+        let dropped = self.dropped.get_or_insert_default();
+        let gap = if dropped.is_empty() { "" } else { ", " };
+        dropped.push_str(gap);
+        dropped.push_str(lost);
+    }
+}
+
 /// How it ended.
 #[derive(Clone, Copy)]
 pub(crate) struct Outcome {

@@ -10,7 +10,6 @@ mod source;
 
 use std::future::poll_fn;
 use std::rc::Rc;
-use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, LOCATION};
@@ -40,6 +39,7 @@ use crate::upstream::{Lease, announced};
 pub(crate) use clock::{Watch, late_for_client};
 pub(crate) use failed::{Failed, Lost, verdict};
 pub(crate) use hedge::hedge;
+pub(crate) use opening::excerpt;
 pub(crate) use source::Source;
 
 /// All that a call needs. It owns it, so that two of them can run side by side.
@@ -72,8 +72,7 @@ pub(crate) struct Client {
 pub(crate) struct Answer {
     pub head: response::Parts,
     pub body: AnswerBody,
-    pub target: Arc<Target>,
-    pub model: Arc<str>,
+    pub choice: Choice,
     pub track: Track,
     pub ticket: Option<Ticket>,
     pub notes: Notes,
@@ -270,8 +269,7 @@ async fn attempt(sending: &mut Sending, began: Instant) -> Result<Answer, Failed
     Ok(Answer {
         head,
         body,
-        target,
-        model: sending.choice.member.model.clone(),
+        choice: sending.choice.clone(),
         track: sending.track.clone(),
         ticket: sending.ticket.take(),
         notes,

@@ -15,6 +15,7 @@ use meseta_wire::edit::{self, Edits};
 use meseta_wire::embeddings;
 use meseta_wire::feature::{Losses, Refused};
 use meseta_wire::json::Json;
+use meseta_wire::resume::{self, Prefill};
 use meseta_wire::shape::Malformed;
 use meseta_wire::{responses, signature};
 
@@ -81,10 +82,12 @@ pub(crate) enum Translated {
     Answered(Vec<u8>),
 }
 
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+
 /// Client headers that may travel on to any provider: they describe the call, and none is a credential.
 const FORWARDED: [HeaderName; 5] = [
     USER_AGENT,
-    HeaderName::from_static("idempotency-key"),
+    IDEMPOTENCY_KEY,
     HeaderName::from_static("traceparent"),
     HeaderName::from_static("tracestate"),
     HeaderName::from_static("x-request-id"),
@@ -146,7 +149,8 @@ fn wire(trip: &Trip, journey: &Journey, picked: &Picked) -> Result<Option<Box<Wi
     if let Some(id) = belongs_to_nobody(trip, ask, continued, target) {
         return Err(continuation::unknown_response(id));
     }
-    let same = passes(ask, continued, target);
+    // The rest of an answer that broke off is another request than the client's.
+    let same = passes(ask, continued, target).filter(|_| journey.told.is_none());
     let (operation, body, reading) = if let Some(operation) = same {
         let ask_usage = ask.call == Call::Chat && ask.envelope.stream && target.ask_stream_usage;
         let edits = Edits { model: Some(model), ask_usage };
@@ -172,7 +176,7 @@ fn wire(trip: &Trip, journey: &Journey, picked: &Picked) -> Result<Option<Box<Wi
                 None => return Ok(None),
             },
             Call::Chat | Call::Responses | Call::Messages => {
-                conversation(trip, ask, continued, &json, &choice.member)?
+                conversation(trip, journey, &json, &choice.member)?
             }
         }
     };
@@ -184,6 +188,10 @@ fn wire(trip: &Trip, journey: &Journey, picked: &Picked) -> Result<Option<Box<Wi
     };
     let credential = target.credential(choice.key);
     let mut headers = headers(&ask.headers, &ask.caller, target, credential, own_dialect);
+    if journey.told.is_some() {
+        // The name is that of the client's request.
+        headers.remove(IDEMPOTENCY_KEY);
+    }
     sign(target, credential, &Method::POST, &address, &mut headers, &body)?;
     picked.track.note(|attempt| attempt.request_bytes = body.len() as u64);
     let keep = Keep::of(trip, ask, continued, target, same.is_some()).map(Box::new);
@@ -222,13 +230,8 @@ fn passes(ask: &Ask, continued: Option<&Continued>, target: &Target) -> Option<O
 
 type Asked = (Operation, Bytes, Reading);
 
-fn conversation(
-    trip: &Trip,
-    ask: &Ask,
-    continued: Option<&Continued>,
-    json: &Json<'_>,
-    member: &Member,
-) -> Result<Asked, Error> {
+fn conversation(trip: &Trip, journey: &Journey, json: &Json<'_>, member: &Member) -> Result<Asked, Error> {
+    let Journey { ask, continued, .. } = journey;
     let client = ask.call.dialect();
     let target = &*member.target;
     let dialect = if target.speaks(client) { client } else { target.dialects[0] };
@@ -251,21 +254,33 @@ fn conversation(
             request.previous_response_id.as_deref().unwrap_or_default(),
         ));
     }
+    let request = match &journey.told {
+        Some(told) => {
+            let prefill = Prefill::of(dialect, &member.model, &request);
+            resume::continuation(&request, told, prefill)
+        }
+        None => request,
+    };
     let destination = target.destination(&member.model);
     let body = dialect::encode_request(dialect, &request, &destination, &mut losses)
         .map_err(|refused| unsupported(&refused))?;
-    let context = Context {
-        id: trip.id.hex(),
-        request_id: trip.id.text(),
-        model: ask.envelope.model.clone().unwrap_or_else(|| member.model.to_string()),
-        created: seconds(),
-        include_usage: request.include_usage,
-        // What the client wrote, and not the conversation that was joined to it.
-        echo: (client == Dialect::OpenaiResponses).then(|| responses::echo(asked)),
-    };
+    // What the client wrote, and not the conversation that was joined to it.
+    let context = context(trip, ask, &member.model, asked);
     let translation = Translation { target: dialect, context, losses, stream: request.stream };
     let operation = Operation::conversation(dialect, request.stream);
     Ok((operation, Bytes::from(body), Reading::Conversation(Box::new(translation))))
+}
+
+/// What the answer says of the request, in the client's dialect.
+pub(crate) fn context(trip: &Trip, ask: &Ask, model: &str, request: &Json<'_>) -> Context {
+    Context {
+        id: trip.id.hex(),
+        request_id: trip.id.text(),
+        model: ask.envelope.model.clone().unwrap_or_else(|| model.to_owned()),
+        created: seconds(),
+        include_usage: ask.envelope.include_usage,
+        echo: (ask.call == Call::Responses).then(|| responses::echo(request)),
+    }
 }
 
 fn count(json: &Json<'_>, member: &Member) -> Result<Option<Asked>, Error> {

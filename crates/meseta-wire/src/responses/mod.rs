@@ -30,6 +30,7 @@ pub use encode::{encode_count, encode_request};
 pub use encoder::StreamEncoder;
 pub use history::{input_items, output_items, with_history};
 pub(crate) use resume::Resume;
+pub use resume::last_words;
 
 /// What stands before the id of a reasoning item that we named ourselves. OpenAI checks that encrypted reasoning comes
 /// back under the id that it was made with, so an id of ours must never be sent there.

@@ -219,6 +219,21 @@ impl Resume {
     }
 }
 
+/// The encoder of the end of a stream that nobody goes on with. Of what the client has seen it knows the data of the first
+/// event, which names the answer, and of the last one, which has the number before its own.
+pub fn last_words(context: Context, first: &[u8], last: &[u8]) -> StreamEncoder {
+    fn read(data: &[u8]) -> Option<Json<'_>> {
+        Json::parse(std::str::from_utf8(data).ok()?).ok()
+    }
+    let response = read(first).and_then(|event| Response::seen(event.get("response")?));
+    let number = read(last).and_then(|event| match event.get("sequence_number") {
+        Some(Json::Number(number)) => number.as_u64(),
+        _ => None,
+    });
+    let sequence = number.map_or(0, |number| number.saturating_add(1));
+    StreamEncoder::resumed(context, response, sequence, false)
+}
+
 impl Seen {
     fn begun(item: &Json<'_>) -> Option<Seen> {
         let text = |key: &str| item.get(key).and_then(Json::as_str).unwrap_or_default().to_owned();

@@ -4,20 +4,27 @@ use std::collections::VecDeque;
 
 use bytes::{Bytes, BytesMut};
 use meseta_wire::dialect::Dialect;
+use meseta_wire::failure::{self, Cause};
 use meseta_wire::scan::{self, Scanner, Seen};
 use meseta_wire::sse;
 
 use crate::continuation::Keep;
-use crate::stages::relay::{Heard, Verdict, push};
+use crate::stages::relay::stream::{Heard, Verdict, push};
 
 /// An event that is longer than this passes unread: no stream may make us hold more.
 const HELD_BYTES: usize = 1024 * 1024;
 
 /// Reads events on their way through.
 pub(super) struct Scan {
-    /// Off for what is no event stream, and for a stream whose events are longer than we hold.
-    pub on: bool,
+    pub dialect: Dialect,
+    /// An event was longer than we hold: from there on nothing is read.
+    pub off: bool,
     hide_usage: bool,
+    /// A failure is withheld, with all that follows it: another target may go on instead.
+    withhold: bool,
+    withheld: bool,
+    /// The provider has failed: why, and in what words.
+    failure: Option<(Cause, String)>,
     /// The piece of an event whose end has not come yet. It is not sent: were it the usage event that the client did not
     /// ask for, or the half event before a cut, it could not be taken back.
     held: BytesMut,
@@ -25,25 +32,69 @@ pub(super) struct Scan {
     cursor: sse::Cursor,
     pub verdict: Verdict,
     scanner: Scanner,
-    keep: Option<Box<Keep>>,
+    pub keep: Option<Box<Keep>>,
+    seam: Option<Seam>,
+}
+
+/// What an event of ours must fit behind, in the dialect that numbers its events.
+#[derive(Default)]
+pub(crate) struct Seam {
+    /// The event that names the answer.
+    first: Bytes,
+    last: Bytes,
+}
+
+impl Seam {
+    /// The data of the two; `None` while nothing has passed.
+    pub fn data(&self) -> Option<(Vec<u8>, Vec<u8>)> {
+        let data = |event: &Bytes| sse::event_data(event).into_owned();
+        (!self.first.is_empty()).then(|| (data(&self.first), data(&self.last)))
+    }
+}
+
+/// What becomes of an event.
+enum Way {
+    Passes,
+    /// It is the one that the client did not ask for.
+    Hidden,
+    Withheld,
 }
 
 impl Scan {
-    pub fn new(dialect: Dialect, on: bool, hide_usage: bool, keep: Option<Box<Keep>>) -> Scan {
+    pub fn new(dialect: Dialect, hide_usage: bool, withhold: bool, keep: Option<Box<Keep>>) -> Scan {
         Scan {
-            on,
+            dialect,
+            off: false,
             hide_usage,
+            withhold,
+            withheld: false,
+            failure: None,
             held: BytesMut::new(),
             cursor: sse::Cursor::default(),
             verdict: Verdict::Open,
             scanner: Scanner::new(dialect),
             keep,
+            seam: (dialect == Dialect::OpenaiResponses).then(Seam::default),
         }
     }
 
     /// Forgets half an event: the stream is over.
     pub fn clear(&mut self) {
         self.held.clear();
+    }
+
+    /// Whether a failure waits for somebody to say what becomes of the stream.
+    pub fn withholds(&self) -> bool {
+        self.withheld
+    }
+
+    /// Why the provider failed, and in what words.
+    pub fn failure(&self) -> (Cause, &str) {
+        self.failure.as_ref().map_or((Cause::Error, ""), |(cause, words)| (*cause, words))
+    }
+
+    pub fn seam(&self) -> Option<&Seam> {
+        self.seam.as_ref()
     }
 
     pub fn read(&mut self, data: Bytes, notes: &mut Heard, ready: &mut VecDeque<Bytes>) {
@@ -58,35 +109,63 @@ impl Scan {
         };
         let mut sent = 0;
         let mut at = 0;
+        let mut last = None;
         self.cursor = sse::Cursor::default();
         while let Some(length) = self.cursor.event_end(&bytes[at..]) {
-            if self.passes(&bytes[at..at + length], notes) {
-                at += length;
-            } else {
-                push(ready, bytes.slice(sent..at));
-                at += length;
-                sent = at;
+            match self.way(&bytes[at..at + length], notes) {
+                Way::Passes => {
+                    last = Some(at..at + length);
+                    self.name(&bytes[at..at + length]);
+                    at += length;
+                }
+                Way::Hidden => {
+                    push(ready, bytes.slice(sent..at));
+                    at += length;
+                    sent = at;
+                }
+                Way::Withheld => break,
             }
             self.cursor = sse::Cursor::default();
         }
-        if bytes.len() - at > HELD_BYTES {
-            self.on = false;
+        self.cursor = sse::Cursor::default();
+        if !self.withheld && bytes.len() - at > HELD_BYTES {
+            self.off = true;
             at = bytes.len();
+        }
+        if let (Some(seam), Some(last)) = (&mut self.seam, last) {
+            seam.last = bytes.slice(last);
         }
         push(ready, bytes.slice(sent..at));
         self.held.extend_from_slice(&bytes[at..]);
     }
 
-    /// The stream is over: what is held has no blank line behind it, but may be the last event all the same.
-    pub fn finish(&mut self, notes: &mut Heard, ready: &mut VecDeque<Bytes>) {
+    /// Keeps the event that names the answer, without the packet that it came in.
+    fn name(&mut self, event: &[u8]) {
+        if let Some(seam) = self.seam.as_mut().filter(|seam| seam.first.is_empty()) {
+            seam.first = Bytes::copy_from_slice(event);
+        }
+    }
+
+    /// Lets the failure pass after all, and all that follows it.
+    pub fn release(&mut self, notes: &mut Heard, ready: &mut VecDeque<Bytes>) {
+        self.withhold = false;
+        self.withheld = false;
+        self.read(Bytes::new(), notes, ready);
+    }
+
+    /// The stream is over: what is held has no blank line behind it, but may be the last event all the same. Without a
+    /// sign of the end it is more likely half of one.
+    pub fn finish(&mut self, delimited: bool, notes: &mut Heard, ready: &mut VecDeque<Bytes>) {
         let last = self.held.split().freeze();
-        if self.on && self.passes(&last, notes) {
+        self.withhold = false;
+        let before = self.verdict;
+        if matches!(self.way(&last, notes), Way::Passes) && (delimited || self.verdict != before) {
             push(ready, last);
         }
     }
 
-    /// Notes what an event says; false for the one that the client did not ask for.
-    fn passes(&mut self, event: &[u8], notes: &mut Heard) -> bool {
+    /// Notes what an event says.
+    fn way(&mut self, event: &[u8], notes: &mut Heard) -> Way {
         let data = sse::event_data(event);
         match self.scanner.event(&data) {
             Seen::Piece => notes.pieces += 1,
@@ -96,9 +175,19 @@ impl Scan {
             }
             Seen::UsageOnly(usage) => {
                 notes.usage = Some(usage);
-                return !self.hide_usage;
+                if self.hide_usage {
+                    return Way::Hidden;
+                }
             }
-            Seen::Failure => self.verdict = Verdict::Failed,
+            Seen::Failure => {
+                let cause = failure::classify_event(&data);
+                self.failure = Some((cause, String::from_utf8_lossy(&data).into_owned()));
+                if self.withhold {
+                    self.withheld = true;
+                    return Way::Withheld;
+                }
+                self.verdict = Verdict::Failed;
+            }
             Seen::Done(usage) if self.verdict == Verdict::Open => {
                 notes.usage = usage.or(notes.usage);
                 self.verdict = Verdict::Done;
@@ -108,6 +197,6 @@ impl Scan {
             }
             Seen::Done(_) | Seen::Nothing => {}
         }
-        true
+        Way::Passes
     }
 }

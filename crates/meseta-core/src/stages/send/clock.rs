@@ -63,6 +63,11 @@ impl Watch {
         self.last = Instant::now();
     }
 
+    /// When the stream last said something.
+    pub fn touched(&self) -> Instant {
+        self.last
+    }
+
     /// What it means that somebody else ended the call.
     pub fn expired(&self) -> Error {
         expired(self.timeouts)

@@ -80,8 +80,7 @@ impl Failed {
                 let answer = Answer {
                     head,
                     body: AnswerBody::Whole(bytes),
-                    target: target.clone(),
-                    model: sending.choice.member.model.clone(),
+                    choice: sending.choice.clone(),
                     track: sending.track.clone(),
                     ticket: None,
                     notes,

@@ -96,6 +96,7 @@ fn says_something(delta: &Delta<'_>) -> bool {
     }
 }
 
-fn excerpt(text: &str) -> String {
+/// So much of a provider's words as a message needs.
+pub(crate) fn excerpt(text: &str) -> String {
     text.chars().filter(|character| !character.is_control()).take(300).collect()
 }
