@@ -6,20 +6,25 @@ import argparse
 import asyncio
 import json
 import random
-import signal
 import sys
 import tempfile
 from collections import Counter
 from pathlib import Path
 
+from table import machine_facts
+
 from chaos import verdict as judging
 from chaos.client import APIS, Ask, Clients, Outcome
-from chaos.plan import Event, Layout, draw
+from chaos.disturb import Scene
+from chaos.page import write
+from chaos.plan import Layout, draw
 from chaos.verdict import Verdict
 from chaos.world import Gateway, Target, Watchdog
 
 WORDS = ["plain", "ridge", "gorge", "scree", "mesa", "basalt", "river", "cliff", "grass", "stone", "wind"]
 LENGTH = 30
+SHOWN = 20
+"""Unanswered requests that are told of one by one."""
 
 
 def arguments() -> argparse.Namespace:
@@ -35,38 +40,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--calm", action="store_true", help="nothing goes wrong")
     parser.add_argument("--plan", action="store_true", help="print what would go wrong, and end")
     parser.add_argument("--json", metavar="FILE", type=Path, help="write all counts there")
+    parser.add_argument("--page", metavar="FILE", type=Path, help="write a dated page there")
     parser.add_argument("--keep", metavar="FOLDER", type=Path, help="keep the processes' files there")
     return parser.parse_args()
-
-
-async def disturb(events: list[Event], targets: list[Target], gateway: Gateway, counts: Counter[str]) -> None:
-    """Let everything happen at its time."""
-    loop = asyncio.get_running_loop()
-    begun = loop.time()
-    async with asyncio.TaskGroup() as group:
-        for event in events:
-            await asyncio.sleep(max(begun + event.at - loop.time(), 0))
-            counts[event.kind] += 1
-            if event.layout:
-                gateway.reload(event.layout)
-            else:
-                group.create_task(_happen(event, targets[event.target]))
-
-
-async def _happen(event: Event, target: Target) -> None:
-    if event.kind == "kill":
-        await target.collect()
-        target.kill()
-        await asyncio.sleep(event.seconds)
-        await target.start()
-    elif event.kind == "stall":
-        target.signal(signal.SIGSTOP)
-        await asyncio.sleep(event.seconds)
-        target.signal(signal.SIGCONT)
-    else:
-        await target.order(event.directives, event.share)
-        await asyncio.sleep(event.seconds)
-        await target.calm()
 
 
 async def send(given: argparse.Namespace, clients: Clients) -> list[Outcome]:
@@ -101,7 +77,7 @@ async def run(given: argparse.Namespace, folder: Path) -> tuple[Verdict, Counter
     gateway = Gateway(command, folder, targets, single=given.single)
     events = [] if given.calm else draw(given.seed, given.duration, given.targets)
     samples: list[int] = []
-    counts: Counter[str] = Counter()
+    scene = Scene(targets, gateway)
     verdict = Verdict()
     try:
         await asyncio.gather(*(target.start() for target in targets))
@@ -109,23 +85,25 @@ async def run(given: argparse.Namespace, folder: Path) -> tuple[Verdict, Counter
         await gateway.start(watchdog)
         clients = Clients(gateway.port)
         watching = asyncio.create_task(watch(gateway, samples))
-        outcomes, _ = await asyncio.gather(send(given, clients), disturb(events, targets, gateway, counts))
+        outcomes, _ = await asyncio.gather(send(given, clients), scene.play(events))
         watching.cancel()
         clients.close()
         await asyncio.gather(*(target.collect() for target in targets))
         code = await gateway.stop()
     finally:
         watchdog.close()
-    verdict.reloads, verdict.reloads_refused = gateway.reloads, gateway.refused()
+    verdict.reloads, verdict.reloads_refused = len(gateway.reload_seconds), gateway.refused()
+    verdict.slowest_reload_seconds = max(gateway.reload_seconds, default=0.0)
     if code:
         verdict.problems.append(f"meseta up ended with {code}")
     if verdict.reloads_refused:
         verdict.problems.append(f"{verdict.reloads_refused} reloads were refused")
     judging.of_clients(verdict, outcomes)
     well = judging.of_log(verdict, gateway.store, outcomes)
+    verdict.unanswered = judging.unanswered(gateway.store, outcomes)
     judging.of_providers(verdict, [record for target in targets for record in target.records], well)
     judging.of_memory(verdict, samples)
-    return verdict, counts
+    return verdict, scene.counts
 
 
 def main() -> int:
@@ -135,22 +113,27 @@ def main() -> int:
         for event in draw(given.seed, given.duration, given.targets):
             print(event)
         return 0
+    facts = machine_facts()
     with tempfile.TemporaryDirectory(prefix="meseta-chaos-") as temporary:
         folder = given.keep or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
         verdict, counts = asyncio.run(run(given, folder))
-    print(
-        f"seed {given.seed}, {given.rate:g} requests/s for {given.duration:g} s, {given.targets} targets; ",
-        end="",
+    run_of = (
+        f"seed {given.seed}, {given.rate:g} requests/s for {given.duration:g} s, {given.targets} targets"
+        f"{', no pool' if given.single else ''}"
     )
-    print(", ".join(f"{count} x {kind}" for kind, count in sorted(counts.items())) or "calm")
+    happened = ", ".join(f"{count} x {kind}" for kind, count in sorted(counts.items())) or "nothing"
+    print(f"{run_of}; {happened}")
     print(judging.table(verdict))
+    for line in verdict.unanswered[:SHOWN]:
+        print(line, file=sys.stderr)
     for problem in verdict.problems:
         print(f"FAILED: {problem}", file=sys.stderr)
     if given.json:
-        given.json.write_text(
-            json.dumps({**verdict.as_json(), "disturbances": dict(counts)}, indent=2) + "\n"
-        )
+        document = {**verdict.as_json(), "run": run_of, "disturbances": dict(counts), "facts": facts}
+        given.json.write_text(json.dumps(document, indent=2) + "\n")
+    if given.page:
+        write(given.page, facts, f"{run_of}. What happened: {happened}.", verdict)
     return 1 if verdict.problems else 0
 
 

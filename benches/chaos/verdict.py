@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sqlite3
+import statistics
 from collections import Counter
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,9 @@ if TYPE_CHECKING:
 WANTED = 0.9999
 """The share of requests that must be answered."""
 GROWTH = 1.10
-"""The most that memory may be in the last third, as a multiple of the first."""
+"""The most that the median of memory may be in the last third, as a multiple of the first.
+
+A single sample depends on what was under way in that moment."""
 WARM_UP = 0.1
 NAME = re.compile(r"chaos\d{7}")
 
@@ -48,6 +51,9 @@ class Verdict:
     memory_last_mib: float = 0.0
     reloads: int = 0
     reloads_refused: int = 0
+    slowest_reload_seconds: float = 0.0
+    unanswered: list[str] = field(default_factory=list)
+    """For each of them, what the log says of every attempt."""
     problems: list[str] = field(default_factory=list)
 
     def as_json(self) -> dict[str, Any]:
@@ -103,6 +109,28 @@ def of_log(verdict: Verdict, path: Path, outcomes: Sequence[Outcome]) -> dict[st
     return well
 
 
+def unanswered(path: Path, outcomes: Sequence[Outcome]) -> list[str]:
+    """Tell of each request without its answer what every target made of it."""
+    log = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
+    lines = []
+    for outcome in outcomes:
+        if not outcome.problem:
+            continue
+        attempts = log.execute(
+            "SELECT a.target, a.reason, a.code, a.duration_us "
+            "FROM requests r JOIN attempts a ON a.request_id = r.id WHERE r.run = ? ORDER BY a.number",
+            (outcome.ask.name,),
+        )
+        told = "; ".join(
+            f"{target} ({reason}) {code or 'well'} in {duration / 1000:.0f} ms"
+            for target, reason, code, duration in attempts
+        )
+        kind = f"{outcome.ask.api}{' stream' if outcome.ask.stream else ''}"
+        lines.append(f"{outcome.ask.name} {kind}: {outcome.problem}: {told or 'nobody was asked'}")
+    log.close()
+    return lines
+
+
 def of_providers(verdict: Verdict, records: Sequence[dict[str, Any]], well: dict[str, int]) -> None:
     """Find answers that were paid for more than once."""
     whole: Counter[str] = Counter()
@@ -121,13 +149,13 @@ def of_providers(verdict: Verdict, records: Sequence[dict[str, Any]], well: dict
 
 
 def of_memory(verdict: Verdict, samples: Sequence[int]) -> None:
-    """Compare the highest of the first third with that of the last, after a warm-up."""
+    """Compare the median of the first third with that of the last, after a warm-up."""
     warm = samples[int(len(samples) * WARM_UP) :]
     third = len(warm) // 3
     if not third:
         verdict.problems.append("the run is too short to judge memory")
         return
-    first, last = max(warm[:third]), max(warm[-third:])
+    first, last = statistics.median(warm[:third]), statistics.median(warm[-third:])
     verdict.memory_first_mib, verdict.memory_last_mib = first / 2**20, last / 2**20
     if last > first * GROWTH:
         verdict.problems.append(
@@ -150,10 +178,13 @@ def table(verdict: Verdict) -> str:
         ("answered twice; paid twice", f"{verdict.answered_twice}; {verdict.paid_twice}"),
         ("said by a provider that was cut off before", f"{verdict.paid_and_lost}"),
         (
-            "memory, first and last third",
+            "memory, medians of the first and of the last third",
             f"{verdict.memory_first_mib:.1f}, {verdict.memory_last_mib:.1f} MiB",
         ),
-        ("reloads; refused", f"{verdict.reloads}; {verdict.reloads_refused}"),
+        (
+            "reloads; refused; longest until in force",
+            f"{verdict.reloads}; {verdict.reloads_refused}; {verdict.slowest_reload_seconds:.1f} s",
+        ),
     ]
     lines += [f"| {name} | {value} |" for name, value in rows]
     lines += [f"| failed: {name} | {count} |" for name, count in list(verdict.failures.items())[:20]]

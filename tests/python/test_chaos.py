@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import sqlite3
+from pathlib import Path
 from typing import Any
 
 import pytest
+from chaos import page
 from chaos import verdict as judging
 from chaos.client import APIS, Api, Ask, Outcome, judge, unchunked
-from chaos.plan import RECOVERY_SECONDS, draw
+from chaos.disturb import somebody_well
+from chaos.plan import RECOVERY_SECONDS, Layout, draw
 from chaos.verdict import Verdict
 
 HEAD = b"HTTP/1.1 200 OK\r\n\r\n"
@@ -115,3 +119,36 @@ def test_somebody_in_the_pool_is_always_well(seed: int) -> None:
         "drop",
         "reload",
     }
+
+
+def test_whoever_is_the_last_one_well_in_any_file_is_left_alone() -> None:
+    old, new = Layout((0, 1), (1, 1)), Layout((1, 2), (1, 1))
+    assert somebody_well([old, new], {0, 2})
+    assert not somebody_well([old, new], {0, 1})
+    assert not somebody_well([new], {1, 2})
+
+
+def test_the_page_tells_why_a_request_has_no_answer(tmp_path: Path) -> None:
+    log = sqlite3.connect(tmp_path / "log.db")
+    log.execute("CREATE TABLE requests (id, run)")
+    log.execute("CREATE TABLE attempts (request_id, number, target, reason, code, duration_us)")
+    log.execute("INSERT INTO requests VALUES (1, 'chaos0000001')")
+    log.execute("INSERT INTO attempts VALUES (1, 2, 't1', 'retry', NULL, 3000)")
+    log.execute("INSERT INTO attempts VALUES (1, 1, 't0', 'first', 'upstream.cut', 2000)")
+    log.commit()
+    log.close()
+    outcomes = [
+        Outcome(Ask(number, "chat", stream=True, text=""), problem, 0.1, 1)
+        for number, problem in ((1, "a wrong answer"), (2, "503 x"), (3, ""))
+    ]
+    verdict = Verdict(unanswered=judging.unanswered(tmp_path / "log.db", outcomes))
+    judging.of_clients(verdict, outcomes)
+    page.write(tmp_path / "page.md", {"made": "today"}, "seed 1.", verdict)
+    text = (tmp_path / "page.md").read_text()
+    assert (
+        "- chaos0000001 chat stream: a wrong answer: t0 (first) upstream.cut in 2 ms; t1 (retry) well in 3 ms"
+        in text
+    )
+    assert "- chaos0000002 chat stream: 503 x: nobody was asked\n" in text
+    assert page.HELD not in text
+    assert "**33.3333% of the requests were answered" in text

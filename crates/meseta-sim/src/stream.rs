@@ -79,6 +79,7 @@ pub fn streamed(
     let pace = directives.pace.unwrap_or_default();
     wait(directives.head_then).chain(Streamed {
         events: Some(events),
+        ahead: None,
         trouble,
         pause: directives.preamble_then,
         pace,
@@ -90,13 +91,14 @@ pub fn streamed(
 /// The course of a whole answer. Places are counted in bytes of the body.
 pub fn whole(pieces: Vec<Piece>, directives: &Directives) -> impl Iterator<Item = Step> + Send + 'static {
     let length = pieces.iter().map(Piece::length).sum::<u64>();
-    let cut = directives.cut.map(|(cut, at)| (cut, at.bytes())).filter(|(_, at)| *at < length);
+    let cut = directives.cut.map(|(cut, at)| (cut, at.bytes(length))).filter(|(_, at)| *at < length);
     let cut = cut.map(|(cut, at)| match cut {
         Cut::Fin => (at, vec![Step::End(Ending::Fin)]),
         Cut::Reset => (at, vec![Step::End(Ending::Reset)]),
         Cut::Frame => (at + (length - at) / 2, vec![Step::End(Ending::Fin)]),
     });
-    let stall = directives.stall.map(Place::bytes).filter(|at| *at < length).map(|at| (at, stalled()));
+    let stall = directives.stall.map(|at| at.bytes(length)).filter(|at| *at < length);
+    let stall = stall.map(|at| (at, stalled()));
     let (mut left, last) =
         cut.into_iter().chain(stall).min_by_key(|(at, _)| *at).unwrap_or_else(|| (length, Vec::new()));
     let parts = pieces.into_iter().flat_map(Piece::parts).map_while(move |mut part| {
@@ -131,10 +133,11 @@ const fn filler_block() -> [u8; FILLER_BLOCK] {
 }
 
 impl Place {
-    fn bytes(self) -> u64 {
+    fn bytes(self, length: u64) -> u64 {
         match self {
             Self::Head | Self::Preamble => 0,
             Self::Tokens(bytes) => bytes,
+            Self::Last => length.saturating_sub(1),
         }
     }
 }
@@ -156,6 +159,8 @@ enum Trouble {
 struct Streamed {
     /// None once nothing more is to be told.
     events: Option<Box<dyn Events>>,
+    /// The next of them, where one must know whether it is the last.
+    ahead: Option<Event>,
     /// The first thing to go wrong, and where.
     trouble: Option<(Place, Trouble)>,
     /// The time between the preamble and the first token, until it has passed.
@@ -187,7 +192,12 @@ impl Iterator for Streamed {
         if let Some(pause) = self.pause.take_if(|_| here == Place::Preamble) {
             return Some(Step::Wait(pause));
         }
-        let event = self.events.as_mut()?.next()?;
+        let event = self.event()?;
+        if self.ends_badly() {
+            self.ahead = Some(event);
+            let (_, trouble) = self.trouble.take()?;
+            return self.go_wrong(trouble);
+        }
         let wait = event.tokens > 0 && self.sent > 0 && !self.pace.is_zero();
         self.sent += event.tokens;
         let send = Step::Send(event.bytes, event.tokens);
@@ -204,7 +214,21 @@ impl Streamed {
         self.trouble.as_ref().is_some_and(|(at, _)| *at <= here)
     }
 
+    fn event(&mut self) -> Option<Event> {
+        self.ahead.take().or_else(|| self.events.as_mut()?.next())
+    }
+
+    /// Whether something goes wrong before the last event, and that is the one just taken.
+    fn ends_badly(&mut self) -> bool {
+        if !matches!(self.trouble, Some((Place::Last, _))) {
+            return false;
+        }
+        self.ahead = self.events.as_mut().and_then(Iterator::next);
+        self.ahead.is_none()
+    }
+
     fn go_wrong(&mut self, trouble: Trouble) -> Option<Step> {
+        let ahead = self.ahead.take();
         // Nothing is told any more, but for the half of an event and for an error.
         let events = self.events.take();
         match trouble {
@@ -212,7 +236,7 @@ impl Streamed {
             Trouble::Cut(Cut::Fin) => self.planned = vec![Step::End(Ending::Fin)],
             Trouble::Cut(Cut::Reset) => self.planned = vec![Step::End(Ending::Reset)],
             Trouble::Cut(Cut::Frame) => {
-                let next = events.and_then(|mut events| events.next());
+                let next = ahead.or_else(|| events?.next());
                 let next = next.map(|event| Step::Send(event.bytes.slice(..event.bytes.len() / 2), 0));
                 self.planned = next.into_iter().chain([Step::End(Ending::Fin)]).collect();
             }
@@ -294,6 +318,9 @@ mod tests {
             ("cut=frame@preamble", "role a Fin"),
             ("stall=preamble", "role stall Fin"),
             ("error=sse@preamble;cut=fin@1", "role fail Plain:oops"),
+            ("cut=fin@last", "role aa bb cc Fin"),
+            ("cut=frame@last", "role aa bb cc do Fin"),
+            ("stall=last;pace=1ms", "role aa w bb w cc stall Fin"),
         ] {
             let directives = Directives::parse(directives).expect("valid");
             let failure = Failure::request(None, "oops");
@@ -317,6 +344,7 @@ mod tests {
             ("cut=fin@1", "< Fin"),
             ("cut=rst@4", "<< si Reset"),
             ("cut=frame@4", "<< sim s Fin"),
+            ("cut=fin@last", "<< sim si > Fin"),
             ("cut=fin@10", "<< sim si >>"),
             ("stall=9", "<< sim si > stall Fin"),
         ] {

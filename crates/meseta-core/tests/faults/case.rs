@@ -35,6 +35,8 @@ pub enum Pool {
     Repeating(&'static str),
     /// The same, and streams that break end.
     Cut,
+    /// A healthy target of the same pool, asked beside the faulty one when that is slow, and what it then does.
+    Hedged(&'static str),
     /// Another pool, for this cause.
     Fallback(&'static str),
     /// Nothing: the faulty target has a second key.
@@ -127,6 +129,17 @@ const fn cut(name: &'static str, directives: &'static str, words: &'static str) 
     }
 }
 
+/// A target that is slow to begin.
+const fn slow(name: &'static str, directives: &'static str, second: &'static str) -> Case {
+    Case {
+        name,
+        fault: Fault::Ordered(directives),
+        pool: Pool::Hedged(second),
+        whole: only(TWO),
+        streamed: only(TWO),
+    }
+}
+
 /// A refusal that one cause of the fallback is for.
 const fn falls(name: &'static str, directives: &'static str, cause: &'static str, alone: Seen) -> Case {
     Case {
@@ -138,6 +151,7 @@ const fn falls(name: &'static str, directives: &'static str, cause: &'static str
     }
 }
 
+const LATE: Seen = Seen::Error(504, "upstream.first_token_timeout");
 const TOLD: &str = "The simulator was told to answer";
 
 /// What the simulator answers echoes the request: "one two three four five six seven", seven tokens.
@@ -163,8 +177,8 @@ pub const CASES: &[Case] = &[
     },
     before("Connection closed before the head", "drop=fin", Seen::Error(502, "upstream.")),
     before("Connection reset before the head", "drop=rst", Seen::Error(502, "upstream.")),
-    before("No head", "first=10m", Seen::Error(504, "upstream.first_token_timeout")),
-    before("A head and no body", "head_then=10m", Seen::Error(504, "upstream.first_token_timeout")),
+    before("No head", "first=10m", LATE),
+    before("A head and no body", "head_then=10m", LATE),
     before("No HTTP", "garbage=http", Seen::Error(502, "upstream.protocol_error")),
     before("Half a JSON document", "garbage=json", Seen::Error(502, "upstream.")),
     before("Closed right after the head", "cut=fin", Seen::Error(502, "upstream.cut")),
@@ -198,6 +212,7 @@ pub const CASES: &[Case] = &[
     resumed("Overload in the middle of a stream", "refuse=overloaded;error=sse@3", "verloaded"),
     resumed("Silence in the middle of a stream", "stall=3", "upstream.idle_timeout"),
     resumed("Closed between the last token and the end", "cut=fin@7", "upstream.cut"),
+    Case { streamed: only(ONE), ..resumed("Closed before the last event", "cut=fin@last", "") },
     Case {
         pool: Pool::Repeating("overlap"),
         streamed: only(TWO),
@@ -217,10 +232,24 @@ pub const CASES: &[Case] = &[
         ..resumed("Closed inside a tool call", "", "")
     },
     Case {
-        fault: Fault::Calling("cut=fin@8"),
+        fault: Fault::Calling("cut=fin@last"),
         streamed: only(ONE),
         ..resumed("Closed behind a finished tool call", "", "")
     },
+    Case {
+        whole: seen(TWO, LATE),
+        streamed: seen(TWO, LATE),
+        ..slow("No head, another target asked beside it", "first=10m", "")
+    },
+    Case {
+        whole: None,
+        streamed: seen(TWO, Seen::Failed("upstream.first_token_timeout")),
+        ..slow("No first token, another target asked beside it", "preamble_then=10m", "")
+    },
+    slow("Slower than the target asked beside it", "first=600ms", ""),
+    slow("Faster than the target asked beside it", "first=200ms", "first=10m"),
+    slow("Slow, and the target asked beside it fails", "first=300ms", "status=500"),
+    slow("Slow and fails, and the target asked beside it is slow", "first=100ms;status=500", "first=300ms"),
     falls(
         "Too long for the model, a longer one as fallback",
         "refuse=context",
@@ -230,12 +259,7 @@ pub const CASES: &[Case] = &[
     falls("Not allowed, another model as fallback", "refuse=policy", "content_policy", Seen::Error(400, "")),
     falls("429, another pool as fallback", "status=429", "rate_limit", Seen::Error(429, TOLD)),
     falls("500, another pool as fallback", "status=500", "error", Seen::Error(500, TOLD)),
-    falls(
-        "No head, another pool as fallback",
-        "first=10m",
-        "timeout",
-        Seen::Error(504, "upstream.first_token_timeout"),
-    ),
+    falls("No head, another pool as fallback", "first=10m", "timeout", LATE),
     Case {
         whole: only(Seen::Error(400, TOLD)),
         streamed: only(Seen::Error(400, TOLD)),

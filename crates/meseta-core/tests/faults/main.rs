@@ -42,7 +42,6 @@ fn cells() -> Vec<Cell> {
 
 /// `MESETA_FAULT=NAME` plays the faults whose name holds that.
 #[test]
-#[ignore = "the plane has no pools yet"]
 fn every_fault_ends_as_it_must() {
     let cells = cells();
     assert!(cells.len() >= 60 || std::env::var_os("MESETA_FAULT").is_some(), "only {} cells", cells.len());

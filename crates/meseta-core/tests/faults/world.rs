@@ -25,11 +25,12 @@ pub struct World {
 impl World {
     pub fn of(cell: &Cell) -> World {
         let faulty = start(&faulty_script(&cell.case.fault));
-        let mode = match cell.case.pool {
-            Pool::Repeating(mode) => mode,
-            _ => "rest",
+        let directives = match cell.case.pool {
+            Pool::Repeating(mode) => format!("continue={mode}"),
+            Pool::Hedged(directives) if !directives.is_empty() => directives.to_owned(),
+            _ => "continue=rest".to_owned(),
         };
-        let healthy = start(&json!([{"reply": {"directives": format!("continue={mode}")}}]));
+        let healthy = start(&json!([{"reply": {"directives": directives}}]));
         let document = snapshot(cell, &faulty.url(), &healthy.url());
         let plane = Plane::start(&document.to_string(), 1).unwrap_or_else(|error| panic!("{error}"));
         World { plane, faulty, healthy }
@@ -83,7 +84,7 @@ fn snapshot(cell: &Cell, faulty: &str, healthy: &str) -> Json {
     let member = |target: &str, priority: u64| json!({"target": target, "model": null, "weight": 1, "priority": priority});
     let second = (!cell.alone).then(|| member("healthy", 1));
     let (members, fallback) = match cell.case.pool {
-        Pool::Resumed | Pool::Repeating(_) | Pool::Cut => {
+        Pool::Resumed | Pool::Repeating(_) | Pool::Cut | Pool::Hedged(_) => {
             (std::iter::once(member("faulty", 0)).chain(second).collect(), json!([]))
         }
         Pool::Fallback(cause) if !cell.alone => {
@@ -92,6 +93,11 @@ fn snapshot(cell: &Cell, faulty: &str, healthy: &str) -> Json {
         Pool::Fallback(_) | Pool::Keys => (vec![member("faulty", 0)], json!([])),
     };
     let resume = if cell.case.pool == Pool::Cut { "off" } else { "text" };
+    // A hedge may cost as much as all that was asked without it: a cell is one request.
+    let hedge = match cell.case.pool {
+        Pool::Hedged(_) => json!({"after_ms": 50, "minimum_ms": 50, "spend_percent": 100.0}),
+        _ => Json::Null,
+    };
     let pool = |name: &str, members: Vec<Json>, fallback: Json| {
         json!({
             "name": name,
@@ -99,7 +105,7 @@ fn snapshot(cell: &Cell, faulty: &str, healthy: &str) -> Json {
             "members": members,
             "fallback": fallback,
             "retry": {"attempts": 3, "base_ms": 1, "max_ms": 5, "on": ["rate_limit", "error", "timeout"]},
-            "hedge": null,
+            "hedge": hedge,
             "resume": resume,
             "affinity": false,
             "timeouts": null,

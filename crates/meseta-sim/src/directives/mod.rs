@@ -35,7 +35,7 @@ pub const DIRECTIVES: &[(&str, &str, &str)] = &[
     (
         "cut",
         "cut=fin@N|rst@N|frame@N",
-        "end the connection after N tokens, or after the preamble with `preamble` for N",
+        "end the connection after N tokens; `preamble` and `last` are places too",
     ),
     ("error", "error=sse@N|failed@N", "an error event after N tokens, then the end"),
     (
@@ -102,7 +102,7 @@ pub struct Directives {
     pub(crate) reflect: Option<Reflect>,
 }
 
-/// Where in a stream something happens. A whole answer has bytes for tokens, and no preamble.
+/// Where in a stream something happens. A whole answer has bytes for tokens and for events, and no preamble.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Place {
     /// Right behind the head, before any byte of the body.
@@ -111,6 +111,8 @@ pub(crate) enum Place {
     Preamble,
     /// After so many tokens, at least one.
     Tokens(u64),
+    /// Before the last event.
+    Last,
 }
 
 /// Why a provider refuses.
@@ -247,6 +249,10 @@ impl Directives {
             }
             "error" => {
                 let (name, after) = value::placed(value)?;
+                // It would be numbered as the event behind the one that it stands for.
+                if after == Place::Last {
+                    return Err("an error has no place `last`".to_owned());
+                }
                 let kinds = [("sse", ErrorKind::Plain), ("failed", ErrorKind::Failed)];
                 self.error = Some((one_of(name, &kinds)?, after));
             }

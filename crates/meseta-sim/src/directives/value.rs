@@ -63,10 +63,13 @@ pub fn place(value: &str) -> Result<Place, String> {
     if value == "preamble" {
         return Ok(Place::Preamble);
     }
+    if value == "last" {
+        return Ok(Place::Last);
+    }
     match number(value, 0, u64::MAX) {
         Ok(0) => Ok(Place::Head),
         Ok(tokens) => Ok(Place::Tokens(tokens)),
-        Err(problem) => Err(format!("{problem}, or preamble")),
+        Err(problem) => Err(format!("{problem}, or preamble or last")),
     }
 }
 

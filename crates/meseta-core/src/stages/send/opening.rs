@@ -5,6 +5,7 @@ use meseta_wire::conversation::{Block, Delta, Event};
 use meseta_wire::dialect::StreamDecoder;
 use meseta_wire::failure::{self, Cause};
 use meseta_wire::scan::{Scanner, Seen};
+use serde::de::IgnoredAny;
 
 use crate::error::{Code, Error};
 use crate::stages::relay::framing::Framing;
@@ -26,6 +27,8 @@ pub(super) enum Opened {
     Begun,
     /// It cannot answer.
     Failed { cause: Cause, message: String },
+    /// No client could make anything of it.
+    Unreadable { message: String },
 }
 
 impl Opening {
@@ -47,6 +50,11 @@ impl Opening {
             }
             if data.is_empty() {
                 return true;
+            }
+            if !is_event(data) {
+                let message = excerpt(&String::from_utf8_lossy(data));
+                opened = Opened::Unreadable { message };
+                return false;
             }
             let open = decoder.event(name, data, &mut |event| match event {
                 Event::Delta { delta, .. } if says_something(&delta) => opened = Opened::Begun,
@@ -83,8 +91,17 @@ impl Opened {
                 let message = format!("the provider reported an error in its stream: {message}");
                 Err(Error::new(Code::UpstreamFailedMidStream, message).with_cause(cause).into())
             }
+            Opened::Unreadable { message } => {
+                let message = format!("the provider's stream holds what is no JSON: {message}");
+                Err(Error::new(Code::UpstreamInvalidAnswer, message).into())
+            }
         }
     }
+}
+
+/// Data of an event in any dialect, known to our decoder or not: JSON, or the word with which chat ends.
+fn is_event(data: &[u8]) -> bool {
+    data.starts_with(b"[DONE]") || serde_json::from_slice::<IgnoredAny>(data).is_ok()
 }
 
 fn says_something(delta: &Delta<'_>) -> bool {
@@ -99,4 +116,34 @@ fn says_something(delta: &Delta<'_>) -> bool {
 /// So much of a provider's words as a message needs.
 pub(crate) fn excerpt(text: &str) -> String {
     text.chars().filter(|character| !character.is_control()).take(300).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use meseta_wire::dialect::Dialect;
+
+    use super::*;
+
+    /// What is made of a stream that passes as it is.
+    fn read(data: &str) -> Opened {
+        Opening::of(&Reading::Same { dialect: Dialect::OpenaiChat, hide_usage: false }).read(data.as_bytes())
+    }
+
+    #[test]
+    fn what_is_no_json_is_no_beginning() {
+        for data in ["data: this is not JSON\n\n", "data: {\"choices\":[{\n\n", ": ping\n\ndata: <html>\n\n"]
+        {
+            assert!(matches!(read(data), Opened::Unreadable { .. }), "{data}");
+        }
+        for data in ["", ": ping\n\n", "event: ping\ndata:\n\n", "data: this is not"] {
+            assert!(matches!(read(data), Opened::Not), "{data}");
+        }
+    }
+
+    #[test]
+    fn an_event_that_the_decoder_does_not_know_passes() {
+        for data in ["data: [DONE]\n\n", "data: {\"choices\":\"none of ours\"}\n\n", "data: [1]\n\n"] {
+            assert!(matches!(read(data), Opened::Begun), "{data}");
+        }
+    }
 }
