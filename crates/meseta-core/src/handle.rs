@@ -132,7 +132,7 @@ impl Journey {
     fn may_resume(&self, answer: &Answer) -> bool {
         let conversation = matches!(self.ask.call, Call::Chat | Call::Responses | Call::Messages);
         let stream = matches!(&answer.body, AnswerBody::Begun(begun, _) if begun.events);
-        conversation && stream && self.plan.policy.resume == Resume::Text
+        conversation && stream && self.plan.resume == Resume::Text
     }
 
     /// Whether the request may arrive at a provider twice. A client that names its request does not mind: the provider

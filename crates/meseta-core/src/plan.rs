@@ -16,7 +16,7 @@ use crate::health::{Call, Place, Standing, Ticket, select};
 use crate::log::Reason;
 use crate::pool::{Causes, Member, Policy};
 use crate::sessions;
-use crate::snapshot::{Named, Snapshot};
+use crate::snapshot::{Named, Resume, Snapshot};
 use crate::stages::send::{Failed, Lost};
 
 pub(crate) struct Plan {
@@ -39,6 +39,8 @@ pub(crate) struct Plan {
     pub pinned: Option<usize>,
     /// Whose cache holds the session, whatever name it is found under.
     anchor: Option<sessions::Place>,
+    /// What the name that the client wrote says of streams that break, whoever answers.
+    pub resume: Resume,
     /// The answer has begun and broken off. Whoever broke it off is not asked to go on with it.
     pub resuming: bool,
     /// Nobody who is well is left: those that rest are asked too.
@@ -165,6 +167,7 @@ impl Plan {
             session: None,
             pinned: None,
             anchor: None,
+            resume: Resume::Off,
             resuming: false,
             last_resort: false,
             patience: None,
@@ -173,6 +176,7 @@ impl Plan {
             free_again: None,
         };
         plan.enter(name, named);
+        plan.resume = plan.policy.resume;
         plan
     }
 
