@@ -8,6 +8,9 @@ mod events;
 mod heard;
 mod support;
 
+use std::io::{Read, Write};
+use std::net::TcpListener;
+
 use heard::Heard;
 use meseta_core::log::{Reader, Value};
 use meseta_sim::{Recorded, Simulator};
@@ -448,6 +451,64 @@ fn silence_of_the_target_that_goes_on() {
     }
 }
 
+/// A client that bears no long silence hears of the failure before it hangs up: the search counts as silence.
+#[test]
+fn the_search_lasts_no_longer_than_the_client_waits() {
+    for client in CLIENTS {
+        let house = Resuming::start(&[(client, "echo;cut=fin@3"), (Dialect::OpenaiChat, "echo;first=60s")]);
+        let (heard, _) = house.call(client, "x-stainless-read-timeout: 1\r\n", |_| {});
+        assert_eq!(heard.text, "one two three", "{client:?}");
+        assert!(heard.failed.is_some(), "{client:?}");
+        let rows = house.rows("SELECT code, resumed, attempts FROM requests");
+        assert_eq!(rows, [[text("request.deadline"), number(0), number(2)]], "{client:?}");
+    }
+}
+
+/// The call that goes on ends when its time is over, though its client reads nothing.
+#[test]
+fn a_client_that_does_not_read() {
+    let members = [(Dialect::OpenaiChat, "echo;cut=fin@3"), (Dialect::AnthropicMessages, "echo;body=1g")];
+    let house = Resuming::with(&members, |document| {
+        for target in document["targets"].as_array_mut().expect("targets") {
+            target["timeouts"]["total_ms"] = json!(500);
+        }
+    });
+    let mut lazy = house.house.connect();
+    send(&mut lazy, Dialect::OpenaiChat, "", |_| {});
+    assert_eq!(lazy.head().expect("a head").status, 200);
+    until("the call is ended", || house.requests().len() == 2 && house.simulator().stats().in_flight == 0);
+    drop(lazy);
+    house.rows("SELECT id FROM requests");
+}
+
+/// Nobody of the pool is left, but one of its fallbacks is.
+#[test]
+fn a_fallback_goes_on() {
+    for client in CLIENTS {
+        let house = Resuming::with(&[(client, "echo;cut=fin@3")], |document| {
+            let mut spare = pool("spare", &[("gemini/*", Some("echo;continue=rest"))]);
+            spare["resume"] = json!("off");
+            document["pools"][0]["fallback"] = json!([{"name": "spare", "on": ["error"]}]);
+            document["pools"].as_array_mut().expect("pools").push(spare);
+        });
+        whole(&house.ask(client), client, &format!("{client:?}"));
+        let rows = house.rows("SELECT reason FROM attempts ORDER BY number");
+        assert_eq!(rows, [[text("first")], [text("resume")]], "{client:?}");
+    }
+}
+
+/// Without anybody else the error comes at once: whoever broke off is not asked to go on.
+#[test]
+fn a_pool_of_one() {
+    for client in CLIENTS {
+        let house = Resuming::start(&[(client, "echo;cut=fin@3")]);
+        let heard = house.ask(client);
+        assert_eq!(heard.text, "one two three", "{client:?}");
+        assert!(heard.failed.is_some(), "{client:?}");
+        assert_eq!(house.requests().len(), 1, "{client:?}");
+    }
+}
+
 /// A client whose time is over gets its error, and nobody else is asked for it.
 #[test]
 fn the_clients_own_deadline() {
@@ -520,6 +581,46 @@ fn usage_that_nobody_asked_for() {
     let house = Resuming::start(&members);
     let (heard, _) = house.call(Dialect::OpenaiChat, "", |body| body["stream_options"] = Json::Null);
     assert_eq!((heard.text.as_str(), heard.usage), (TEXT, None));
+}
+
+/// A provider that sends these events, and then keeps the connection.
+fn odd_provider(events: &'static [&'static str]) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let url = format!("http://{}/v1", listener.local_addr().expect("an address"));
+    std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().expect("a call");
+        let _ = stream.read(&mut [0; 16 * 1024]);
+        let body: String = events.iter().flat_map(|data| ["data: ", data, "\n\n"]).collect();
+        let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n";
+        let _ = stream.write_all(format!("{head}{:x}\r\n{body}\r\n0\r\n\r\n", body.len()).as_bytes());
+        let _ = stream.read(&mut [0; 1]);
+    });
+    url
+}
+
+/// Events that are not where their API has them pass as they are, and behind them nobody can go on. The provider's own
+/// word of its failure still comes.
+#[test]
+fn events_in_disorder() {
+    let url = odd_provider(&[
+        r#"{"type":"response.created","sequence_number":0,"response":{"id":"resp_odd"}}"#,
+        r#"{"type":"response.output_text.delta","sequence_number":1,"item_id":"m","output_index":4,"content_index":0,"delta":"Odd"}"#,
+        r#"{"type":"error","sequence_number":2,"code":"server_error","message":"Lost my way.","param":null}"#,
+    ]);
+    let members = [(Dialect::OpenaiResponses, "odd"), (Dialect::OpenaiChat, "echo;continue=rest")];
+    let house = Resuming::with(&members, |document| {
+        let mut odd = provider(Dialect::OpenaiResponses, &url);
+        odd["name"] = json!("odd/*");
+        document["targets"].as_array_mut().expect("targets").push(odd);
+        document["pools"][0]["members"][0]["target"] = json!("odd/*");
+    });
+    let mut connection = house.house.connect();
+    send(&mut connection, Dialect::OpenaiResponses, "", |_| {});
+    let reply = connection.reply();
+    assert!(reply.text().contains("Odd") && reply.text().contains("Lost my way."), "{}", reply.text());
+    assert!(house.requests().is_empty());
+    let rows = house.rows("SELECT code, resumed, attempts FROM requests");
+    assert_eq!(rows, [[text("upstream.failed_mid_stream"), number(0), number(1)]]);
 }
 
 /// A request that acts is not sent twice.

@@ -130,22 +130,17 @@ impl Stream {
         resumption: &Resumption,
         out: &mut Vec<u8>,
     ) -> Option<Translator> {
+        if let Reader::Scan(scan) = &mut self.reader {
+            let json = Json::parse(std::str::from_utf8(&ask.body).ok()?).ok()?;
+            let model = &self.call.as_ref()?.choice.member.model;
+            let context = translate::context(self.trip.as_ref()?, ask, model, &json);
+            // Where the events are in disorder the scan stays as it is: it has the provider's words still to tell.
+            let resumed = Resumed::passed(scan.dialect, context, raw, told, resumption, out).ok()?;
+            return Some(Translator::resumed(resumed, scan.dialect, scan.keep.take()));
+        }
         match std::mem::replace(&mut self.reader, Reader::Bytes) {
-            Reader::Bytes => None,
             Reader::Translator(translator) => Some(translator.resume(told, resumption, out)),
-            Reader::Scan(mut scan) => {
-                scan.clear();
-                let json = Json::parse(std::str::from_utf8(&ask.body).ok()?).ok()?;
-                let model = &self.call.as_ref()?.choice.member.model;
-                let context = translate::context(self.trip.as_ref()?, ask, model, &json);
-                match Resumed::passed(scan.dialect, context, raw, told, resumption, out) {
-                    Ok(resumed) => Some(Translator::resumed(resumed, scan.dialect, scan.keep.take())),
-                    Err(_) => {
-                        self.reader = Reader::Scan(scan);
-                        None
-                    }
-                }
-            }
+            Reader::Bytes | Reader::Scan(_) => None,
         }
     }
 

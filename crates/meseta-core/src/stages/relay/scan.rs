@@ -20,11 +20,9 @@ pub(super) struct Scan {
     /// An event was longer than we hold: from there on nothing is read.
     pub off: bool,
     hide_usage: bool,
-    /// A failure is withheld, with all that follows it: another target may go on instead.
-    withhold: bool,
-    withheld: bool,
+    failures: Failures,
     /// The provider has failed: why, and in what words.
-    failure: Option<(Cause, String)>,
+    failure: Option<Box<(Cause, String)>>,
     /// The piece of an event whose end has not come yet. It is not sent: were it the usage event that the client did not
     /// ask for, or the half event before a cut, it could not be taken back.
     held: BytesMut,
@@ -33,7 +31,17 @@ pub(super) struct Scan {
     pub verdict: Verdict,
     scanner: Scanner,
     pub keep: Option<Box<Keep>>,
-    seam: Option<Seam>,
+    seam: Option<Box<Seam>>,
+}
+
+/// What becomes of a failure that the provider reports.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Failures {
+    Pass,
+    /// Another target may go on instead, so it waits, with all that follows it.
+    Wait,
+    /// One does.
+    Waiting,
 }
 
 /// What an event of ours must fit behind, in the dialect that numbers its events.
@@ -57,24 +65,23 @@ enum Way {
     Passes,
     /// It is the one that the client did not ask for.
     Hidden,
-    Withheld,
+    Waits,
 }
 
 impl Scan {
-    pub fn new(dialect: Dialect, hide_usage: bool, withhold: bool, keep: Option<Box<Keep>>) -> Scan {
+    pub fn new(dialect: Dialect, hide_usage: bool, may_resume: bool, keep: Option<Box<Keep>>) -> Scan {
         Scan {
             dialect,
             off: false,
             hide_usage,
-            withhold,
-            withheld: false,
+            failures: if may_resume { Failures::Wait } else { Failures::Pass },
             failure: None,
             held: BytesMut::new(),
             cursor: sse::Cursor::default(),
             verdict: Verdict::Open,
             scanner: Scanner::new(dialect),
             keep,
-            seam: (dialect == Dialect::OpenaiResponses).then(Seam::default),
+            seam: (dialect == Dialect::OpenaiResponses).then(Box::default),
         }
     }
 
@@ -84,17 +91,17 @@ impl Scan {
     }
 
     /// Whether a failure waits for somebody to say what becomes of the stream.
-    pub fn withholds(&self) -> bool {
-        self.withheld
+    pub fn waits(&self) -> bool {
+        self.failures == Failures::Waiting
     }
 
     /// Why the provider failed, and in what words.
     pub fn failure(&self) -> (Cause, &str) {
-        self.failure.as_ref().map_or((Cause::Error, ""), |(cause, words)| (*cause, words))
+        self.failure.as_deref().map_or((Cause::Error, ""), |(cause, words)| (*cause, words))
     }
 
     pub fn seam(&self) -> Option<&Seam> {
-        self.seam.as_ref()
+        self.seam.as_deref()
     }
 
     pub fn read(&mut self, data: Bytes, notes: &mut Heard, ready: &mut VecDeque<Bytes>) {
@@ -123,12 +130,12 @@ impl Scan {
                     at += length;
                     sent = at;
                 }
-                Way::Withheld => break,
+                Way::Waits => break,
             }
             self.cursor = sse::Cursor::default();
         }
         self.cursor = sse::Cursor::default();
-        if !self.withheld && bytes.len() - at > HELD_BYTES {
+        if !self.waits() && bytes.len() - at > HELD_BYTES {
             self.off = true;
             at = bytes.len();
         }
@@ -148,8 +155,7 @@ impl Scan {
 
     /// Lets the failure pass after all, and all that follows it.
     pub fn release(&mut self, notes: &mut Heard, ready: &mut VecDeque<Bytes>) {
-        self.withhold = false;
-        self.withheld = false;
+        self.failures = Failures::Pass;
         self.read(Bytes::new(), notes, ready);
     }
 
@@ -157,7 +163,7 @@ impl Scan {
     /// sign of the end it is more likely half of one.
     pub fn finish(&mut self, delimited: bool, notes: &mut Heard, ready: &mut VecDeque<Bytes>) {
         let last = self.held.split().freeze();
-        self.withhold = false;
+        self.failures = Failures::Pass;
         let before = self.verdict;
         if matches!(self.way(&last, notes), Way::Passes) && (delimited || self.verdict != before) {
             push(ready, last);
@@ -181,10 +187,10 @@ impl Scan {
             }
             Seen::Failure => {
                 let cause = failure::classify_event(&data);
-                self.failure = Some((cause, String::from_utf8_lossy(&data).into_owned()));
-                if self.withhold {
-                    self.withheld = true;
-                    return Way::Withheld;
+                self.failure = Some(Box::new((cause, String::from_utf8_lossy(&data).into_owned())));
+                if self.failures != Failures::Pass {
+                    self.failures = Failures::Waiting;
+                    return Way::Waits;
                 }
                 self.verdict = Verdict::Failed;
             }

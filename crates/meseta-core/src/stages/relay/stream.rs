@@ -152,7 +152,7 @@ impl Stream {
                 if scan.off {
                     self.reader = Reader::Bytes;
                     self.tape = None;
-                } else if scan.withholds() {
+                } else if scan.waits() {
                     self.failed_inside();
                 }
             }
@@ -193,8 +193,17 @@ impl Stream {
     /// Ends with an error event where the client reads events and nobody goes on; otherwise the connection breaks off,
     /// which is the only sign left.
     pub(super) fn fail(&mut self, mut error: Error) {
-        if self.told || matches!(&self.reader, Reader::Scan(scan) if scan.verdict == Verdict::Done) {
-            self.ended = Some(Ending::Complete);
+        // What comes behind the last word, be it one of failure, changes nothing.
+        let last_word = match &self.reader {
+            Reader::Scan(scan) => scan.verdict,
+            Reader::Translator(_) if self.told => Verdict::Done,
+            Reader::Bytes | Reader::Translator(_) => Verdict::Open,
+        };
+        if last_word != Verdict::Open {
+            self.ended = Some(match last_word {
+                Verdict::Failed => Ending::Failed(self.reported()),
+                Verdict::Open | Verdict::Done => Ending::Complete,
+            });
             self.upstream.borrow_mut().take();
             return;
         }

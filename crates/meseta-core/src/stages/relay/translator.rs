@@ -30,6 +30,7 @@ pub(super) struct Translator {
 }
 
 /// Who writes to the client.
+#[expect(clippy::large_enum_variant, reason = "the large one is the usual one, and stands in a box already")]
 pub(super) enum Writer {
     Fresh(StreamEncoder),
     /// Behind what another target has told.
