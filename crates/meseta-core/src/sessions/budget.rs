@@ -105,8 +105,6 @@ pub(crate) struct Judgement {
     pub candidate: Place,
     /// USD that this turn adds to the baseline.
     pub turn: f64,
-    /// USD that could have been spent before this decision.
-    pub left: f64,
 }
 
 /// Decides for one turn of a warm session. `candidate` is whom the router would ask, `context` the prompt's length in
@@ -119,18 +117,17 @@ pub(crate) fn decide(
     budget: Option<&Budget>,
     now: u64,
 ) -> Judgement {
-    let judgement = |decision, reason, cost, turn, left| Judgement {
+    let judgement = |decision, reason, cost, turn| Judgement {
         decision,
         reason,
         cost,
         candidate: candidate.clone(),
         turn,
-        left,
     };
     let anchor = &pin.anchor.place;
     let Some(budget) = budget else {
         let reason = if candidate == anchor { Reason::SameTarget } else { Reason::NoBudget };
-        return judgement(Decision::Stay, reason, None, 0.0, 0.0);
+        return judgement(Decision::Stay, reason, None, 0.0);
     };
     let at_anchor = budget.rates(facts(anchor).rates);
     // A target that has lost its price, or is gone, is measured by the one that took its place.
@@ -138,11 +135,11 @@ pub(crate) fn decide(
     let turn = price(context, default_cached);
     let left = budget.percent / 100.0 * (pin.baseline + turn) - pin.spent;
     if candidate == anchor {
-        return judgement(Decision::Stay, Reason::SameTarget, Some(0.0), turn, left);
+        return judgement(Decision::Stay, Reason::SameTarget, Some(0.0), turn);
     }
     let there = facts(candidate);
     let (Some((input, cached)), Some((_, anchor_cached))) = (budget.rates(there.rates), at_anchor) else {
-        return judgement(Decision::Switch { cost: 0.0, free: true }, Reason::Unpriced, None, turn, left);
+        return judgement(Decision::Switch { cost: 0.0, free: true }, Reason::Unpriced, None, turn);
     };
     let held = pin
         .history
@@ -157,7 +154,7 @@ pub(crate) fn decide(
     } else {
         (Decision::Stay, Reason::OverBudget)
     };
-    judgement(decision, reason, Some(cost), turn, left)
+    judgement(decision, reason, Some(cost), turn)
 }
 
 /// USD for so many tokens at a rate per million.

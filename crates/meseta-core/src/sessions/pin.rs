@@ -112,8 +112,6 @@ pub(crate) struct Pin {
     pub anchor: Visit,
     /// Who answered first in this warm episode: what it would have cost to stay there is the budget's measure.
     pub default: Place,
-    /// The name that the client asked for.
-    pub requested: String,
     /// See [`crate::sessions::Opening`]. `None` where the request was not looked at.
     pub prefix: Option<u64>,
     /// The last prompt's length, as its provider counted it; 0 when none has.
@@ -122,7 +120,6 @@ pub(crate) struct Pin {
     pub baseline: f64,
     /// USD that its switches have cost beyond that.
     pub spent: f64,
-    pub switches: u32,
     /// The latest first, at most [`VISITS`], never the anchor.
     pub history: Vec<Visit>,
 }
@@ -190,7 +187,6 @@ impl Pin {
         };
         visit(&self.anchor)
             && self.default.is_sound()
-            && self.requested.len() <= NAME_BYTES
             && self.context_tokens <= MOST_TOKENS
             && money(self.baseline)
             && money(self.spent)
@@ -209,12 +205,10 @@ pub(super) mod tests {
         Pin {
             anchor: Visit { place: Place::new(target, "m"), last_used: now, cached_tokens: 0 },
             default: Place::new(target, "m"),
-            requested: "smart".to_owned(),
             prefix: Some(1),
             context_tokens: 0,
             baseline: 0.0,
             spent: 0.0,
-            switches: 0,
             history: Vec::new(),
         }
     }
@@ -252,13 +246,13 @@ pub(super) mod tests {
             ("\"v\":1", "\"v\":2"),
             ("\"last_used\":1000000", "\"last_used\":18446744073709551615"),
             ("\"cached_tokens\":0", "\"cached_tokens\":18446744073709551615"),
-            ("\"switches\":0", "\"switches\":-1"),
+            ("\"context_tokens\":0", "\"context_tokens\":-1"),
         ] {
             let bad = good.replacen(from, to, 1);
             assert_ne!(bad, good);
             assert_eq!(Pin::from_json(bad.as_bytes(), now), None, "{bad}");
         }
-        let long = good.replace("smart", &"x".repeat(NAME_BYTES + 1));
+        let long = good.replace("\"m\"", &format!("\"{}\"", "x".repeat(NAME_BYTES + 1)));
         assert_eq!(Pin::from_json(long.as_bytes(), now), None);
     }
 

@@ -44,8 +44,6 @@ impl PinKey {
 pub(crate) struct Used<'a> {
     /// Who gave it.
     pub place: &'a Place,
-    /// The name that the client asked for.
-    pub requested: &'a str,
     pub prefix: Option<u64>,
     /// `None` when the provider told none.
     pub usage: Option<&'a Usage>,
@@ -173,7 +171,6 @@ fn went_on(mut pin: Pin, used: &Used<'_>) -> Pin {
         }
     }
     if pin.anchor.place != *used.place {
-        pin.switches = pin.switches.saturating_add(1);
         pin.move_to(used.place);
     }
     pin
@@ -186,12 +183,10 @@ fn begun(before: Option<&Pin>, used: &Used<'_>) -> Pin {
     Pin {
         anchor: Visit { place: used.place.clone(), last_used: 0, cached_tokens: 0 },
         default: used.place.clone(),
-        requested: used.requested.to_owned(),
         prefix: None,
         context_tokens: 0,
         baseline,
         spent,
-        switches: 0,
         history: Vec::new(),
     }
 }
@@ -265,7 +260,6 @@ mod tests {
     fn used<'a>(place: &'a Place, usage: &'a Usage) -> Used<'a> {
         Used {
             place,
-            requested: "smart",
             prefix: Some(1),
             usage: Some(usage),
             judgement: None,
@@ -297,15 +291,15 @@ mod tests {
         assert_eq!((&pin.anchor.place, pin.anchor.cached_tokens, pin.context(7)), (&a, 100_000, 100_000));
         // Another target had to help out: the session goes with it, and nothing is charged.
         let pin = answer(&sessions, key("s", "smart"), &b, 3000);
-        assert_eq!((&pin.anchor.place, pin.switches, pin.spent), (&b, 1, 0.0));
+        assert_eq!((&pin.anchor.place, pin.spent), (&b, 0.0));
         assert_eq!(pin.history.first().map(|visit| &visit.place), Some(&a));
         assert_eq!(pin.default, a);
         // Back again, within the window: what it held is still there.
         let pin = answer(&sessions, key("s", "smart"), &a, 4000);
-        assert_eq!((&pin.anchor.place, pin.switches, pin.history.len()), (&a, 2, 1));
+        assert_eq!((&pin.anchor.place, pin.history.len()), (&a, 1));
         // Cold: a new episode.
         let pin = answer(&sessions, key("s", "smart"), &b, 4000 + WINDOW + 1);
-        assert_eq!((&pin.default, pin.switches, pin.history.len()), (&b, 0, 0));
+        assert_eq!((&pin.default, pin.history.len()), (&b, 0));
     }
 
     #[test]
@@ -318,7 +312,7 @@ mod tests {
         let other = Place::new("b", "m");
         turn.place = &other;
         let second = sessions.used(key("s", "smart"), Some(first), &turn, 100, 2000);
-        assert_eq!((&second.default, second.prefix, second.switches), (&other, Some(2), 0));
+        assert_eq!((&second.default, second.prefix, second.history.len()), (&other, Some(2), 0));
     }
 
     #[test]

@@ -10,8 +10,6 @@ use crate::target::Target;
 
 pub(crate) struct Turn {
     pub key: PinKey,
-    /// The name that the client asked for.
-    pub requested: String,
     /// See [`crate::sessions::Opening`]; `None` where nobody looked.
     pub prefix: Option<u64>,
     pub before: Option<Pin>,
@@ -30,7 +28,6 @@ impl Turn {
     ) {
         let used = Used {
             place: &Place::new(&target.name, model),
-            requested: &self.requested,
             prefix: self.prefix,
             usage,
             judgement: self.judgement.as_ref(),

@@ -1,5 +1,5 @@
 //! What the client asked, in the target's own words: address, headers, body. Pure. Where the target speaks the client's
-//! dialect the body passes byte for byte but for the model id and the usage option.
+//! dialect the body passes byte for byte but for the model id, the usage option and marks for the prompt cache.
 
 use std::borrow::Cow;
 use std::sync::Arc;

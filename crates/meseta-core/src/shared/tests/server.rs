@@ -73,7 +73,7 @@ impl Server {
         format!("redis+unix://{}?pass=pass%20word", self.socket().display())
     }
 
-    fn socket(&self) -> PathBuf {
+    pub fn socket(&self) -> PathBuf {
         self.folder.join("s")
     }
 }

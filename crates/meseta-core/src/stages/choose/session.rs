@@ -50,8 +50,7 @@ pub(super) async fn stay(trip: &mut Trip, ask: &Ask, name: &str, plan: &mut Plan
         .filter(|pin| pin.is_warm(prefix, facts(&snapshot, &pin.anchor.place).window_ms, now()));
     let judgement = warm.and_then(|pin| judge(trip, plan, pin, budget.as_ref()));
     sessions.count(judgement.as_ref().map(|judgement| judgement.reason));
-    let requested = name.to_owned();
-    trip.turn = Some(Box::new(Turn { key, requested, prefix, before, judgement, budget }));
+    trip.turn = Some(Box::new(Turn { key, prefix, before, judgement, budget }));
 }
 
 /// Whether the session stays. `None` when it cannot, because no member of the pool is the one that it was at.
