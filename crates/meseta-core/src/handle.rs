@@ -148,7 +148,7 @@ impl Journey {
         let left = [trip.left(), self.plan.policy.left(trip.started.elapsed())];
         let terms = Terms { may_repeat, left: left.into_iter().flatten().min() };
         let budget = || trip.worker.shared.retry_budget.load().withdraw(Instant::now());
-        self.plan.spend(&lost.choice, lost.failed, &terms, &trip.worker.dice, budget)
+        self.plan.spend(&lost.choice, *lost.failed, &terms, &trip.worker.dice, budget)
     }
 }
 

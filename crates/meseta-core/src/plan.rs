@@ -3,6 +3,8 @@
 //! One name at a time: the members of the pool that the client named, then those of its fallbacks. Nothing here waits or
 //! sends; `pick` takes the next one from the plan and the loop of `handle.rs` tells the plan what became of it.
 
+mod candidate;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,6 +16,8 @@ use crate::error::{Code, Error};
 use crate::health::backoff::backoff;
 use crate::health::{Call, Place, Standing, Ticket, select};
 use crate::log::Reason;
+use crate::plan::candidate::Candidate;
+pub(crate) use crate::plan::candidate::Choice;
 use crate::pool::{Causes, Member, Policy};
 use crate::sessions;
 use crate::snapshot::{Named, Resume, Snapshot};
@@ -61,79 +65,6 @@ pub(crate) struct Terms {
     pub may_repeat: bool,
     /// How much is left of its time, where that is limited.
     pub left: Option<Duration>,
-}
-
-struct Candidate {
-    member: Member,
-    /// Credentials that have had their try, as bits.
-    spent: u64,
-    /// Those of them that the provider does not accept: another try is in vain.
-    refused: u64,
-    /// It has failed in a way that no other key would change.
-    failed: bool,
-    /// It would fail so again: this request is not for it.
-    unfit: bool,
-}
-
-impl Candidate {
-    fn new(member: Member) -> Candidate {
-        Candidate { member, spent: 0, refused: 0, failed: false, unfit: false }
-    }
-
-    fn mark(&mut self, key: usize, cause: Cause, asked: bool) {
-        let bit = 1 << (key & 63);
-        match cause {
-            Cause::RateLimit => self.spent |= bit,
-            Cause::Credential => {
-                self.spent |= bit;
-                self.refused |= bit;
-            }
-            Cause::Error | Cause::Timeout => {
-                self.failed = true;
-                self.unfit |= !asked;
-            }
-            Cause::ContextLength | Cause::ContentPolicy | Cause::Invalid => {
-                self.failed = true;
-                self.unfit = true;
-            }
-        }
-    }
-
-    /// May be asked once more, where that can help.
-    fn recover(&mut self) {
-        self.spent = self.refused;
-        self.failed = self.unfit;
-    }
-
-    fn is_like(&self, other: &Candidate) -> bool {
-        Arc::ptr_eq(&self.member.target, &other.member.target) && self.member.model == other.member.model
-    }
-
-    fn keys(&self) -> usize {
-        self.member.target.credentials.len()
-    }
-
-    fn is_left(&self) -> bool {
-        let all = if self.keys() >= 64 { u64::MAX } else { (1 << self.keys()) - 1 };
-        !self.failed && self.spent & all != all
-    }
-}
-
-/// The next call's target.
-#[derive(Clone)]
-pub(crate) struct Choice {
-    pub member: Member,
-    /// Which of the target's credentials.
-    pub key: usize,
-    /// Which candidate of the plan it is.
-    number: usize,
-}
-
-impl Choice {
-    /// Of a call that has no plan.
-    pub fn alone(member: Member) -> Choice {
-        Choice { member, key: 0, number: usize::MAX }
-    }
 }
 
 /// Nobody of the present name can be asked at this moment.
@@ -461,7 +392,7 @@ impl Plan {
         if !lost.failed.asked {
             self.unbegin();
         }
-        self.keep(&lost.choice, lost.failed);
+        self.keep(&lost.choice, *lost.failed);
     }
 
     fn give_up(&mut self) -> Next {

@@ -134,7 +134,7 @@ impl Sending {
         let configured = policy.timeouts(&choice.member.target);
         let left = policy.left(trip.started.elapsed()).unwrap_or(configured.total);
         let Ok(timeouts) = trip.shorten(Timeouts { total: configured.total.min(left), ..configured }) else {
-            return Err(Lost { choice, failed: late_for_client().into() });
+            return Err(Lost::of(choice, late_for_client().into()));
         };
         Ok(Sending {
             may_repeat: journey.may_repeat(),
@@ -173,7 +173,7 @@ pub(crate) async fn send(mut sending: Sending) -> Result<Answer, Lost> {
         Ok(answer) => Ok(answer),
         Err(failed) => {
             let failed = failed.settle(&mut sending, began);
-            Err(Lost { choice: sending.choice, failed })
+            Err(Lost::of(sending.choice, failed))
         }
     }
 }

@@ -134,7 +134,7 @@ pub(crate) fn translate(trip: &mut Trip, journey: &Journey, picked: Picked) -> R
                 attempt.code = Some(error.code);
                 attempt.ended = Some(now);
             });
-            Err(Lost { choice: picked.choice, failed: Failed::unwritten(error) })
+            Err(Lost::of(picked.choice, Failed::unwritten(error)))
         }
     }
 }

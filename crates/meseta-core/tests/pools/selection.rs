@@ -117,6 +117,30 @@ fn the_least_busy_is_asked() {
 }
 
 #[test]
+fn a_session_keeps_its_target_and_sessions_are_spread() {
+    let town = selecting("session_hash", |document| document["pools"][0]["affinity"] = json!(false));
+    let mut homes = BTreeMap::new();
+    for session in 0..40 {
+        let header = format!("x-meseta-session: session-{session}\r\n");
+        let home = who(&town.ask_with("p", &header)).to_owned();
+        for _ in 0..2 {
+            assert_eq!(who(&town.ask_with("p", &header)), home);
+        }
+        *homes.entry(home).or_insert(0) += 1;
+    }
+    assert_eq!(homes.len(), 3, "{homes:?}");
+    // Only the sessions of the one that is gone move, and they come back.
+    town.order("a", "status=500");
+    let home = |session: u32| {
+        who(&town.ask_with("p", &format!("x-meseta-session: session-{session}\r\n"))).to_owned()
+    };
+    let moved: Vec<String> = (0..40).map(home).collect();
+    assert_eq!(moved.iter().filter(|name| *name == "a").count(), 0);
+    let stayed = |name: &str| moved.iter().filter(|home| *home == name).count();
+    assert!(stayed("b") >= homes["b"] && stayed("c") >= homes["c"], "{homes:?}");
+}
+
+#[test]
 fn members_of_one_wildcard_target_are_told_apart() {
     let town = Town::of(&["a"], |document| {
         let mut pool = crate::support::pool("p", &[("sim/*", Some("one")), ("sim/*", Some("two"))]);

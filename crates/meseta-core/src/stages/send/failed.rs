@@ -32,7 +32,14 @@ pub(crate) struct Failed {
 /// A call that failed, and whose it was.
 pub(crate) struct Lost {
     pub choice: Choice,
-    pub failed: Failed,
+    /// Boxed, so that those who hand on what went well carry no room for it.
+    pub failed: Box<Failed>,
+}
+
+impl Lost {
+    pub fn of(choice: Choice, failed: Failed) -> Lost {
+        Lost { choice, failed: Box::new(failed) }
+    }
 }
 
 impl From<Error> for Failed {
