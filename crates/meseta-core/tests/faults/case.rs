@@ -54,6 +54,8 @@ pub struct Expected {
 pub enum Seen {
     /// The whole answer. How many targets were asked, if that is certain.
     Answer { attempts: Option<u32> },
+    /// The whole answer, begun by the faulty target and ended by the healthy one.
+    Resumed,
     /// An error with this status, which says these words.
     Error(u16, &'static str),
     /// A stream that ends in an error with these words.
@@ -114,7 +116,7 @@ const fn resumed(name: &'static str, directives: &'static str, alone: &'static s
         fault: Fault::Ordered(directives),
         pool: Pool::Resumed,
         whole: None,
-        streamed: seen(TWO, Seen::Broken(alone)),
+        streamed: seen(Seen::Resumed, Seen::Broken(alone)),
     }
 }
 
@@ -212,15 +214,15 @@ pub const CASES: &[Case] = &[
     resumed("Overload in the middle of a stream", "refuse=overloaded;error=sse@3", "verloaded"),
     resumed("Silence in the middle of a stream", "stall=3", "upstream.idle_timeout"),
     resumed("Closed between the last token and the end", "cut=fin@7", "upstream.cut"),
-    Case { streamed: only(ONE), ..resumed("Closed before the last event", "cut=fin@last", "") },
+    Case { streamed: seen(ONE, ONE), ..resumed("Closed before the last event", "cut=fin@last", "") },
     Case {
         pool: Pool::Repeating("overlap"),
-        streamed: only(TWO),
+        streamed: only(Seen::Resumed),
         ..resumed("The next target repeats the last words", "cut=fin@5", "")
     },
     Case {
         pool: Pool::Repeating("restart"),
-        streamed: only(TWO),
+        streamed: only(Seen::Resumed),
         ..resumed("The next target begins anew", "cut=fin@5", "")
     },
     cut("Closed in the middle of a stream, resume off", "cut=fin@3", "upstream.cut"),

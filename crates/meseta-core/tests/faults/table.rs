@@ -24,7 +24,8 @@ fn page(cases: &[Case]) -> String {
          A pool has a faulty target, which is asked first, and most often a healthy one beside it. Each line is a fault that\n\
          the [simulated provider](../guides/simulated-provider.md) plays; a test plays it to clients of chat completions, Responses\n\
          and Messages, {cells} cells in all. An answer is the whole answer and no word twice, whoever gave its parts; the number\n\
-         is how many targets were asked. No answer is paid for twice. An error is in the client's own dialect; in a stream that\n\
+         is how many targets were asked; \"resumed\" means that the faulty one began it and the healthy one went on, unseen by\n\
+         the client. No answer is paid for twice. An error is in the client's own dialect; in a stream that\n\
          has begun, it is the last event (\"error\": whichever of the two). Where the healthy target is asked, it speaks another dialect than the faulty one.\n\n\
          | Fault | Whole | Whole, nothing healthy | Streamed | Streamed, nothing healthy |\n|---|---|---|---|---|\n"
     );
@@ -54,6 +55,7 @@ fn told(seen: Option<Seen>) -> String {
         None => String::new(),
         Some(Seen::Answer { attempts: Some(attempts) }) => format!("answer, {attempts}"),
         Some(Seen::Answer { attempts: None }) => "answer".to_owned(),
+        Some(Seen::Resumed) => "answer, resumed".to_owned(),
         Some(Seen::Error(0, _)) => "the provider's error".to_owned(),
         Some(Seen::Error(status, words)) => named(&format!("{status}"), words),
         Some(Seen::Failed(words)) => named("error", words),
