@@ -97,7 +97,7 @@ impl Stream {
             Resumption::Fresh | Resumption::Continue => {
                 let choice = self.call.as_ref()?.choice.clone();
                 let failed = Failed::from(error.clone());
-                let Next::After(pause) = journey.next(self.trip.as_mut()?, Lost { choice, failed }) else {
+                let Next::After(pause) = journey.next(self.trip.as_mut()?, Lost::of(choice, failed)) else {
                     return None;
                 };
                 Some(pause)
