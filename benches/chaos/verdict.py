@@ -34,7 +34,9 @@ class Verdict:
     share: float = 0.0
     failures: dict[str, int] = field(default_factory=dict)
     failed_over: int = 0
-    """Answers that took more than one target."""
+    """Answers that took more than one target before they began."""
+    resumed: int = 0
+    """Answers that broke off and that another target went on with."""
     median_ms: float = 0.0
     p99_ms: float = 0.0
     slowest_ms: float = 0.0
@@ -93,6 +95,9 @@ def of_log(verdict: Verdict, path: Path, outcomes: Sequence[Outcome]) -> dict[st
             "WHERE a.code IS NULL AND a.status = 200 GROUP BY r.run"
         )
     }
+    (verdict.resumed,) = log.execute(
+        "SELECT count(*) FROM requests WHERE resumed > 0 AND code IS NULL AND run IS NOT NULL"
+    ).fetchone()
     log.close()
     names = {outcome.ask.name for outcome in outcomes}
     verdict.rows = sum(rows.values())
@@ -169,7 +174,8 @@ def table(verdict: Verdict) -> str:
     rows = [
         ("requests", f"{verdict.requests}"),
         ("answered, whole and right", f"{verdict.answered} ({verdict.share:.4%})"),
-        ("of these by a second target or a later one", f"{verdict.failed_over}"),
+        ("of these begun by a second target or a later one", f"{verdict.failed_over}"),
+        ("of these gone on with by another target in the middle", f"{verdict.resumed}"),
         (
             "median, p99, slowest",
             f"{verdict.median_ms:.0f}, {verdict.p99_ms:.0f}, {verdict.slowest_ms:.0f} ms",
