@@ -36,7 +36,7 @@ impl Attempts {
 
     /// Every entry, for whoever settles them.
     pub fn each(&self, mut with: impl FnMut(&mut Attempt)) {
-        self.0.borrow_mut().iter_mut().for_each(|attempt| with(attempt));
+        self.0.borrow_mut().iter_mut().for_each(&mut with);
     }
 
     pub fn take(&self) -> Vec<Attempt> {

@@ -11,7 +11,7 @@ impl Dice {
         Dice(Cell::new(RandomState::new().hash_one("meseta")))
     }
 
-    /// The next number of SplitMix64 (Steele, Lea, Flood 2014).
+    /// The next number of `SplitMix64` (Steele, Lea, Flood 2014).
     pub fn roll(&self) -> u64 {
         let state = self.0.get().wrapping_add(0x9e37_79b9_7f4a_7c15);
         self.0.set(state);

@@ -108,7 +108,7 @@ pub(crate) async fn walk(trip: &mut Trip, journey: &mut Journey) -> Result<Outbo
             picked.track.note(|attempt| attempt.reason = Reason::Resume);
         }
         let sent = match translate(trip, journey, picked) {
-            Ok(Translated::Ready(sending)) => hedge(trip, journey, sending).await,
+            Ok(Translated::Ready(sending)) => hedge(trip, journey, *sending).await,
             Ok(Translated::Answered(document)) => {
                 trip.attempts.take();
                 trip.answer.dropped = Some("input_tokens: estimated".to_owned());

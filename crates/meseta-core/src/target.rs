@@ -10,7 +10,7 @@ use meseta_wire::dialect::{Destination, Dialect, Quirks};
 
 use crate::document::{
     HealthDocument, HttpVersion, LimitsDocument, Operation, Price, ProbeSettings, PromptCache, SnapshotError,
-    TargetAuth, TargetDocument, refuse,
+    TargetAuth, TargetDocument, TargetTimeouts, refuse,
 };
 use crate::health::{self, Health, TargetHealth};
 use crate::sigv4::Signer;
@@ -94,6 +94,13 @@ pub enum HeaderPattern {
 }
 
 impl HeaderPattern {
+    fn parse(text: &str) -> Result<HeaderPattern, http::header::InvalidHeaderName> {
+        match text.strip_suffix('*') {
+            Some(prefix) => Ok(HeaderPattern::Prefix(prefix.to_owned())),
+            None => text.parse().map(HeaderPattern::Exact),
+        }
+    }
+
     pub fn matches(&self, name: &HeaderName) -> bool {
         match self {
             HeaderPattern::Exact(exact) => exact == name,
@@ -186,27 +193,13 @@ impl Target {
         if document.dialects.is_empty() {
             return refuse(format!("{place}: dialects is empty"));
         }
-        let model = (document.model != "*").then_some(document.model.as_str());
-        let mut addresses = [const { None }; Operation::COUNT];
-        for (operation, path) in &document.paths {
-            let template = Template {
-                scheme: scheme.clone(),
-                authority: authority.clone(),
-                text: join(base.path(), path, &document.query),
-            };
-            let fixed = model.or((!template.text.contains(MODEL)).then_some(""));
-            addresses[*operation as usize] = Some(match fixed {
-                Some(model) => {
-                    Endpoint::Fixed(Arc::new(template.fill(model).map_err(|error| wrong("paths", &error))?))
-                }
-                None => Endpoint::PerModel(template),
-            });
-        }
-        let listing = Template {
+        let template = |path: &str| Template {
             scheme: scheme.clone(),
             authority: authority.clone(),
-            text: join(base.path(), "/models", &document.query),
+            text: join(base.path(), path, &document.query),
         };
+        let addresses = endpoints(&document, &template).map_err(|error| wrong("paths", &error))?;
+        let listing = template("/models");
         let models = (document.dialects[0] != Dialect::BedrockConverse)
             .then(|| listing.address(&listing.text).map(Arc::new).map_err(|error| wrong("base_url", &error)))
             .transpose()?;
@@ -221,28 +214,13 @@ impl Target {
             Some(at) => headers.swap_remove(at).1,
             None => HeaderValue::from_str(authority.as_str()).map_err(|error| wrong("base_url", &error))?,
         };
-        if document.credentials.is_empty() {
-            return refuse(format!("{place}: credentials is empty"));
-        }
-        if document.credentials.len() > MOST_CREDENTIALS {
-            return refuse(format!("{place}: more than {MOST_CREDENTIALS} credentials"));
-        }
         let identities = document.credentials.iter().map(identity).collect();
-        let credentials = document
-            .credentials
-            .into_iter()
-            .map(|auth| compile_auth(&place, auth))
+        let credentials = compile_credentials(&place, document.credentials)?;
+        let forward_headers = document
+            .forward_headers
+            .iter()
+            .map(|pattern| HeaderPattern::parse(pattern).map_err(|error| wrong("forward_headers", &error)))
             .collect::<Result<Vec<_>, _>>()?;
-        let mut forward_headers = Vec::with_capacity(document.forward_headers.len());
-        for pattern in &document.forward_headers {
-            forward_headers.push(match pattern.strip_suffix('*') {
-                Some(prefix) => HeaderPattern::Prefix(prefix.to_owned()),
-                None => {
-                    HeaderPattern::Exact(pattern.parse().map_err(|error| wrong("forward_headers", &error))?)
-                }
-            });
-        }
-        let milliseconds = Duration::from_millis;
         Ok(Target {
             origin: Origin {
                 tls,
@@ -261,13 +239,7 @@ impl Target {
             ask_stream_usage: document.ask_stream_usage,
             max_output_tokens: document.max_output_tokens,
             quirks: document.quirks.into(),
-            timeouts: Timeouts {
-                connect: milliseconds(document.timeouts.connect_ms),
-                first_token: milliseconds(document.timeouts.first_token_ms),
-                idle: milliseconds(document.timeouts.idle_ms),
-                total: milliseconds(document.timeouts.total_ms),
-                by_client: ByClient::default(),
-            },
+            timeouts: document.timeouts.into(),
             model: (document.model != "*").then(|| document.model.into()),
             health: health.of(&document.name),
             health_settings: health_settings(&document.health, document.limits, identities).into(),
@@ -283,6 +255,46 @@ impl Target {
 
 /// More keys than anybody rotates; the ones that a request has spent are bits of a word.
 const MOST_CREDENTIALS: usize = 64;
+
+fn compile_credentials(place: &str, document: Vec<TargetAuth>) -> Result<Vec<CompiledAuth>, SnapshotError> {
+    if document.is_empty() {
+        return refuse(format!("{place}: credentials is empty"));
+    }
+    if document.len() > MOST_CREDENTIALS {
+        return refuse(format!("{place}: more than {MOST_CREDENTIALS} credentials"));
+    }
+    document.into_iter().map(|auth| compile_auth(place, auth)).collect()
+}
+
+/// Where each operation is.
+fn endpoints(
+    document: &TargetDocument,
+    template: &dyn Fn(&str) -> Template,
+) -> Result<[Option<Endpoint>; Operation::COUNT], http::Error> {
+    let model = (document.model != "*").then_some(document.model.as_str());
+    let mut endpoints = [const { None }; Operation::COUNT];
+    for (operation, path) in &document.paths {
+        let template = template(path);
+        let fixed = model.or((!template.text.contains(MODEL)).then_some(""));
+        endpoints[*operation as usize] = Some(match fixed {
+            Some(model) => Endpoint::Fixed(Arc::new(template.fill(model)?)),
+            None => Endpoint::PerModel(template),
+        });
+    }
+    Ok(endpoints)
+}
+
+impl From<TargetTimeouts> for Timeouts {
+    fn from(document: TargetTimeouts) -> Timeouts {
+        Timeouts {
+            connect: Duration::from_millis(document.connect_ms),
+            first_token: Duration::from_millis(document.first_token_ms),
+            idle: Duration::from_millis(document.idle_ms),
+            total: Duration::from_millis(document.total_ms),
+            by_client: ByClient::default(),
+        }
+    }
+}
 
 fn compile_auth(place: &str, auth: TargetAuth) -> Result<CompiledAuth, SnapshotError> {
     let wrong =

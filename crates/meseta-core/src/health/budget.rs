@@ -140,12 +140,6 @@ impl SpendCap {
         })
     }
 
-    /// A hedge that was thought to cost `reserved` has cost `actual`.
-    pub fn settle(&self, reserved: Amount, actual: Amount, now: Instant) {
-        self.on(reserved, now, |account| account.add(USED, -reserved.value()));
-        self.on(actual, now, |account| account.add(USED, actual.value()));
-    }
-
     fn on<T>(&self, amount: Amount, now: Instant, act: impl FnOnce(&mut Recent<STEPS>) -> T) -> T {
         let mut accounts = self.accounts.lock().unwrap_or_else(PoisonError::into_inner);
         let [dollars, tokens] = &mut *accounts;
@@ -199,8 +193,7 @@ mod tests {
         cap.spent(Amount::Dollars(1.0), now);
         assert!(cap.reserve(Amount::Dollars(0.04), now));
         assert!(!cap.reserve(Amount::Dollars(0.02), now));
-        cap.settle(Amount::Dollars(0.04), Amount::Dollars(0.01), now);
-        assert!(cap.reserve(Amount::Dollars(0.04), now));
+        assert!(cap.reserve(Amount::Dollars(0.01), now));
         assert!(!cap.reserve(Amount::Tokens(1), now), "tokens have earned nothing");
         cap.spent(Amount::Tokens(1000), now);
         assert!(cap.reserve(Amount::Tokens(50), now));

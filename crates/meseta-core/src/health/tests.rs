@@ -84,8 +84,8 @@ fn calls_spread_over_keys_and_a_retry_gets_another_one() {
     let mut spent = 0;
     for _ in 0..3 {
         let ticket = target.begin(&settings, Call { spent, ..Call::default() }, now).unwrap();
-        assert_eq!(spent & ticket.key_bit(), 0);
-        spent |= ticket.key_bit();
+        assert_eq!(spent & 1 << ticket.key(), 0);
+        spent |= 1 << ticket.key();
     }
     let call = Call { spent, last_resort: true, ..Call::default() };
     assert_eq!(target.begin(&settings, call, now).unwrap_err(), Standing::Spent);

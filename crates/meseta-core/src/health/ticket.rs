@@ -64,11 +64,6 @@ impl Ticket {
         self.stub.place
     }
 
-    /// The key's bit in [`super::Call::spent`].
-    pub fn key_bit(&self) -> u64 {
-        u32::try_from(self.stub.place).ok().and_then(|place| 1_u64.checked_shl(place)).unwrap_or(0)
-    }
-
     /// The first token has come so long after the call was sent. Only the first time counts.
     pub fn first_token(&self, after: Duration, now: Instant) {
         if !self.first_token_seen.swap(true, Ordering::Relaxed) {

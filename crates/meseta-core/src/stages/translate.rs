@@ -77,7 +77,7 @@ pub(crate) struct Translation {
 }
 
 pub(crate) enum Translated {
-    Ready(Sending),
+    Ready(Box<Sending>),
     /// Nobody has to be asked.
     Answered(Vec<u8>),
 }
@@ -123,7 +123,9 @@ const GOOGLE_KEY: HeaderName = HeaderName::from_static("x-goog-api-key");
 pub(crate) fn translate(trip: &mut Trip, journey: &Journey, picked: Picked) -> Result<Translated, Lost> {
     trip.enter(Stage::Translate);
     match wire(trip, journey, &picked) {
-        Ok(Some(wire)) => Sending::new(trip, journey, picked, wire).map(Translated::Ready),
+        Ok(Some(wire)) => {
+            Sending::new(trip, journey, picked, wire).map(|sending| Translated::Ready(Box::new(sending)))
+        }
         Ok(None) => {
             let text = std::str::from_utf8(&journey.ask.body).unwrap_or_default();
             Ok(Translated::Answered(estimate(text)))

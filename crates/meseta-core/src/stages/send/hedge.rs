@@ -84,7 +84,7 @@ fn second(trip: &mut Trip, journey: &mut Journey, first: &Choice) -> Option<Send
     let translated =
         if cap.reserve(expected, Instant::now()) { Some(translate(trip, journey, picked)) } else { None };
     match translated {
-        Some(Ok(Translated::Ready(sending))) => Some(sending),
+        Some(Ok(Translated::Ready(sending))) => Some(*sending),
         // It would cost too much, or there is nothing to ask.
         Some(Ok(Translated::Answered(_))) | None => {
             trip.attempts.forget(&track);
