@@ -23,6 +23,7 @@ use crate::dice::Dice;
 use crate::health::budget::RetryBudget;
 use crate::health::{Health, TargetStatus};
 use crate::log::{Ids, LogError, Writer};
+use crate::probe::Probing;
 use crate::replica::Replica;
 use crate::serve::{Accepted, Counters, Desk, Door, Phase, Shared, Worker, accept, bind, work};
 use crate::sessions::Sessions;
@@ -68,8 +69,7 @@ pub struct Plane {
     threads: Mutex<Option<Threads>>,
     sockets: Mutex<Vec<Socket>>,
     log: Mutex<Option<Writer>>,
-    /// The probing thread has been started.
-    probing: AtomicBool,
+    probing: Probing,
 }
 
 struct Threads {
@@ -132,7 +132,7 @@ impl Plane {
             threads: Mutex::new(None),
             sockets: Mutex::new(Vec::new()),
             log: Mutex::new(log),
-            probing: AtomicBool::new(false),
+            probing: Probing::default(),
         };
         *lock(&plane.sockets) = opened.fresh.into_iter().map(|fresh| plane.serve(fresh, &acceptor)).collect();
         *lock(&plane.threads) = Some(Threads { acceptor, workers: threads, shared: keeper });
@@ -191,14 +191,10 @@ impl Plane {
         Ok(())
     }
 
-    /// Starts the thread that asks targets how they are, the first time that a snapshot wants one asked.
     fn probe(&self) -> Result<(), StartError> {
-        let wanted = self.shared.snapshot.load().targets.iter().any(|target| target.probe.is_some());
-        if wanted && !self.probing.swap(true, Ordering::Relaxed) {
-            crate::probe::start(self.shared.clone(), self.phase.subscribe())
-                .map_err(|error| StartError::Bind(format!("The probing thread cannot start ({error}).")))?;
-        }
-        Ok(())
+        self.probing
+            .ensure(&self.shared, self.phase.subscribe())
+            .map_err(|error| StartError::Bind(format!("The probing thread cannot start ({error}).")))
     }
 
     fn serve(&self, fresh: Fresh, acceptor: &Runtime) -> Socket {

@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -19,12 +20,12 @@ use meseta_wire::json::Json;
 use tokio::runtime::Builder;
 use tokio::sync::watch;
 use tokio::task::{LocalSet, spawn_local};
-use tokio::time::{interval, timeout};
+use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use crate::document::{ProbeKind, ProbeSettings};
 use crate::error::Error;
 use crate::serve::{Phase, Shared};
-use crate::snapshot::{Address, Operation, Target};
+use crate::snapshot::{Address, CompiledAuth, Operation, Target};
 use crate::stages::translate::{own_headers, sign};
 use crate::upstream::Pool;
 
@@ -35,20 +36,54 @@ const QUESTION: &str = r#"{"messages":[{"role":"user","content":"ping"}],"max_co
 /// More of an answer than this is not read.
 const ANSWER_BYTES: usize = 4 * 1024 * 1024;
 
-/// Starts the thread. It ends with the plane.
-pub(crate) fn start(shared: Arc<Shared>, mut phase: watch::Receiver<Phase>) -> std::io::Result<()> {
+/// Whether the thread is there. It ends with the plane, and when a reload leaves nobody to ask.
+#[derive(Default)]
+pub(crate) struct Probing(Arc<AtomicBool>);
+
+impl Probing {
+    /// Starts the thread if the snapshot wants somebody asked and nobody asks yet.
+    pub fn ensure(&self, shared: &Arc<Shared>, phase: watch::Receiver<Phase>) -> std::io::Result<()> {
+        if !wanted(shared) || self.0.swap(true, Ordering::AcqRel) {
+            return Ok(());
+        }
+        let started = start(shared.clone(), phase, self.0.clone());
+        if started.is_err() {
+            self.0.store(false, Ordering::Release);
+        }
+        started
+    }
+}
+
+fn wanted(shared: &Shared) -> bool {
+    shared.snapshot.load().targets.iter().any(|target| target.probe.is_some())
+}
+
+fn start(
+    shared: Arc<Shared>,
+    mut phase: watch::Receiver<Phase>,
+    running: Arc<AtomicBool>,
+) -> std::io::Result<()> {
     let runtime = Builder::new_current_thread().enable_all().max_blocking_threads(2).build()?;
     std::thread::Builder::new().name("meseta-probe".to_owned()).spawn(move || {
         LocalSet::new().block_on(&runtime, async move {
             let prober = Rc::new(Prober { pool: Pool::new(shared.tls.clone()), due: RefCell::default() });
             let mut tick = interval(TICK);
+            tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
             loop {
                 tokio::select! {
-                    _ = tick.tick() => prober.clone().look(&shared),
+                    _ = tick.tick() => {}
                     changed = phase.changed() => {
                         if changed.is_err() || *phase.borrow_and_update() != Phase::Serving { return }
                     }
                 }
+                if !wanted(&shared) {
+                    running.store(false, Ordering::Release);
+                    // A reload that came in between has seen a thread and started none.
+                    if !wanted(&shared) || running.swap(true, Ordering::AcqRel) {
+                        return;
+                    }
+                }
+                prober.look(&shared);
             }
         });
     })?;
@@ -57,65 +92,90 @@ pub(crate) fn start(shared: Arc<Shared>, mut phase: watch::Receiver<Phase>) -> s
 
 struct Prober {
     pool: Rc<Pool>,
-    /// When each target is to be asked next; far away while it is being asked.
-    due: RefCell<HashMap<Arc<str>, Instant>>,
+    /// When each target is to be asked next; `None` while it is being asked, so that it is asked once at a time.
+    due: RefCell<HashMap<Arc<str>, Option<Instant>>>,
 }
 
 impl Prober {
-    fn look(self: Rc<Prober>, shared: &Shared) {
+    fn look(self: &Rc<Prober>, shared: &Shared) {
         let snapshot = shared.snapshot.load();
         let now = Instant::now();
         self.pool.sweep();
-        self.due.borrow_mut().retain(|name, _| snapshot.targets.iter().any(|target| target.name == *name));
+        let mut due = self.due.borrow_mut();
+        due.retain(|name, _| {
+            snapshot.targets.iter().any(|target| target.name == *name && target.probe.is_some())
+        });
         for target in &snapshot.targets {
             let Some(settings) = target.probe else { continue };
-            let every = Duration::from_millis(settings.interval_ms.max(100));
-            {
-                let mut due = self.due.borrow_mut();
-                if due.get(&target.name).is_some_and(|due| *due > now) {
-                    continue;
-                }
-                due.insert(target.name.clone(), now + every);
+            if due.get(&target.name).is_some_and(|due| due.is_none_or(|due| due > now)) {
+                continue;
             }
-            let prober = self.clone();
-            let target = target.clone();
+            due.insert(target.name.clone(), None);
+            let (prober, target) = (self.clone(), target.clone());
             spawn_local(async move {
                 let patience = Duration::from_millis(settings.timeout_ms.max(1));
-                let outcome = match timeout(patience, prober.ask(&target, settings)).await {
-                    Ok(outcome) => outcome,
-                    Err(_) => Err(Cause::Timeout),
-                };
+                let asked = timeout(patience, prober.ask(&target, settings)).await;
+                let outcome = asked.unwrap_or(Err(Cause::Timeout));
                 target.health.probed(&target.health_settings, outcome, Instant::now());
+                if let Some(due) = prober.due.borrow_mut().get_mut(&target.name) {
+                    *due = Some(now + Duration::from_millis(settings.interval_ms).max(TICK));
+                }
             });
         }
     }
 
     async fn ask(&self, target: &Target, settings: ProbeSettings) -> Result<(), Cause> {
-        let failed = |error: Error| error.failover().unwrap_or(Cause::Error);
-        match (settings.kind, &target.models, completion(target)) {
+        // A probe has no client whose credential it could bring.
+        let kind = if target.is_passthrough() { ProbeKind::Connect } else { settings.kind };
+        match (kind, &target.models, completion(target)) {
             (ProbeKind::Models, Some(address), _) => {
-                self.call(target, &Method::GET, address, Bytes::new()).await.map_err(failed).and_then(judge)
+                self.call_with_any_key(target, &Method::GET, address, &Bytes::new()).await
             }
             (ProbeKind::Completion, _, Some((address, body))) => {
-                self.call(target, &Method::POST, &address, body).await.map_err(failed).and_then(judge)
+                self.call_with_any_key(target, &Method::POST, &address, &body).await
             }
             // A wildcard has no model that could be asked, Bedrock no list of models where it is called.
-            _ => self.pool.reach(target, target.timeouts.connect).await.map_err(failed),
+            _ => self.pool.reach(target, target.timeouts.connect).await.map_err(|error| failed(&error)),
         }
+    }
+
+    /// The target can be used while it takes one of its keys.
+    async fn call_with_any_key(
+        &self,
+        target: &Target,
+        method: &Method,
+        address: &Address,
+        body: &Bytes,
+    ) -> Result<(), Cause> {
+        let mut outcome = Ok(());
+        for credential in &target.credentials {
+            let called = self.call(target, credential, method, address, body).await;
+            outcome = called.map_err(|error| failed(&error)).and_then(judge);
+            if outcome != Err(Cause::Credential) {
+                break;
+            }
+        }
+        outcome
     }
 
     async fn call(
         &self,
         target: &Target,
+        credential: &CompiledAuth,
         method: &Method,
         address: &Address,
-        body: Bytes,
+        body: &Bytes,
     ) -> Result<StatusCode, Error> {
-        let credential = target.credential(0);
         let mut headers: HeaderMap = own_headers(target, credential);
-        sign(target, credential, method, address, &mut headers, &body)?;
+        sign(target, credential, method, address, &mut headers, body)?;
         let mut lease = self.pool.lease(target, target.timeouts.connect).await?;
-        let head = lease.send(method, &headers, &body, address).await.map_err(|failure| failure.error)?;
+        let mut sent = lease.send(method, &headers, body, address).await;
+        // A connection that was closed while nobody used it says nothing of the target.
+        if sent.is_err() && lease.reused() {
+            lease = self.pool.lease(target, target.timeouts.connect).await?;
+            sent = lease.send(method, &headers, body, address).await;
+        }
+        let head = sent.map_err(|failure| failure.error)?;
         let mut read = 0;
         while let Some(data) = poll_fn(|context| lease.poll_data(context)).await {
             read += data?.len();
@@ -126,6 +186,10 @@ impl Prober {
         lease.finish();
         Ok(head.status())
     }
+}
+
+fn failed(error: &Error) -> Cause {
+    error.failover().unwrap_or(Cause::Error)
 }
 
 /// A target that answers at all is there, whatever it thinks of the question; one that refuses our key cannot be used.

@@ -9,8 +9,8 @@ use http::{HeaderName, HeaderValue, Uri};
 use meseta_wire::dialect::{Destination, Dialect, Quirks};
 
 use crate::document::{
-    HealthDocument, HttpVersion, LimitsDocument, Operation, Price, ProbeSettings, PromptCache, SnapshotError,
-    TargetAuth, TargetDocument, TargetTimeouts, refuse,
+    HttpVersion, Operation, Price, ProbeSettings, PromptCache, SnapshotError, TargetAuth, TargetDocument,
+    TargetTimeouts, refuse,
 };
 use crate::health::{self, Health, TargetHealth};
 use crate::sigv4::Signer;
@@ -215,6 +215,7 @@ impl Target {
             None => HeaderValue::from_str(authority.as_str()).map_err(|error| wrong("base_url", &error))?,
         };
         let identities = document.credentials.iter().map(identity).collect();
+        let health_settings = health_settings(&document, identities).into();
         let credentials = compile_credentials(&place, document.credentials)?;
         let forward_headers = document
             .forward_headers
@@ -242,7 +243,7 @@ impl Target {
             timeouts: document.timeouts.into(),
             model: (document.model != "*").then(|| document.model.into()),
             health: health.of(&document.name),
-            health_settings: health_settings(&document.health, document.limits, identities).into(),
+            health_settings,
             name_hash: digest_of(document.name.as_bytes()),
             probe: document.probe,
             price: document.price,
@@ -335,7 +336,8 @@ fn identity(auth: &TargetAuth) -> u64 {
     }
 }
 
-fn health_settings(health: &HealthDocument, limits: LimitsDocument, keys: Vec<u64>) -> health::Settings {
+fn health_settings(document: &TargetDocument, keys: Vec<u64>) -> health::Settings {
+    let TargetDocument { health, limits, .. } = document;
     health::Settings {
         failures: health.failures,
         error_percent: f64::from(health.error_percent),
@@ -348,6 +350,7 @@ fn health_settings(health: &HealthDocument, limits: LimitsDocument, keys: Vec<u6
         queue: limits.queue as usize,
         queue_time: Duration::from_millis(limits.queue_ms),
         keys,
+        place: digest_of(document.base_url.as_bytes()),
     }
 }
 

@@ -62,7 +62,16 @@ impl Cause {
 
 /// The cause of a whole answer whose status is an error. Looks at the first 16 KiB of the body.
 pub fn classify(status: u16, body: &[u8]) -> Cause {
-    let said = Said::of_body(body);
+    classify_named(status, None, body)
+}
+
+/// The same where a header says what is wrong too: Amazon's `x-amzn-errortype`, beside a body that may hold a sentence
+/// alone.
+pub fn classify_named(status: u16, name: Option<&str>, body: &[u8]) -> Cause {
+    let mut said = Said::of_body(body);
+    if let Some(name) = name {
+        said.code(name);
+    }
     // A router answers 200 and puts its provider's status inside.
     let status = if status >= 400 { Some(status) } else { said.status };
     decide(status, &said)

@@ -100,7 +100,7 @@ impl Said {
     }
 
     /// Names of exceptions come with the namespace in front or with an address behind.
-    fn code(&mut self, text: &str) {
+    pub(crate) fn code(&mut self, text: &str) {
         let name = text.rsplit_once('#').map_or(text, |(_, name)| name);
         let name = name.split_once(':').map_or(name, |(name, _)| name).trim();
         if name.is_empty() || name.len() > 96 {

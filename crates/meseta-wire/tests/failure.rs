@@ -2,7 +2,7 @@
 
 use meseta_wire::conversation::{Failure, FailureKind};
 use meseta_wire::dialect::{self, Dialect};
-use meseta_wire::failure::{Cause, classify, classify_event, classify_failure};
+use meseta_wire::failure::{Cause, classify, classify_event, classify_failure, classify_named};
 use proptest::prelude::*;
 
 type Case = (u16, &'static str, Cause);
@@ -439,6 +439,20 @@ fn what_stands_far_behind_is_not_looked_at() {
     let body = format!("{}prompt is too long", "x".repeat(16 * 1024));
     assert_eq!(classify(400, body.as_bytes()), Cause::Invalid);
     assert_eq!(classify(400, body.get(100..).unwrap().as_bytes()), Cause::ContextLength);
+}
+
+#[test]
+fn amazon_says_it_in_a_header() {
+    let body = br#"{"message":"Try again later."}"#;
+    let named = |status, name| classify_named(status, Some(name), body);
+    assert_eq!(named(429, "ModelNotReadyException"), Cause::Error);
+    assert_eq!(
+        named(429, "ThrottlingException:http://internal.amazon.com/coral/com.amazon/"),
+        Cause::RateLimit
+    );
+    assert_eq!(named(400, "ServiceQuotaExceededException"), Cause::RateLimit);
+    assert_eq!(named(400, "ValidationException"), Cause::Invalid);
+    assert_eq!(classify_named(400, None, body), classify(400, body));
 }
 
 #[test]

@@ -11,6 +11,8 @@ const SMALLEST_SHARE: f32 = 0.1;
 const TRIALS: u32 = 2;
 /// A provider that does not accept a credential seldom changes its mind: fewer failures say enough.
 const CREDENTIAL_FAILURES: u32 = 2;
+/// Probes come seldom, so that fewer of them in a row say as much as failures of calls do.
+const PROBE_FAILURES: u32 = 3;
 /// When to look again at something that is being tried by another call.
 const TRIAL_TAKES: Duration = Duration::from_secs(1);
 
@@ -21,6 +23,8 @@ pub(super) struct Breaker {
     epoch: u64,
     /// Failures in a row.
     failures: u32,
+    /// Probes that failed in a row. They are not mixed with calls: a good probe hides no call's failure.
+    probe_failures: u32,
     /// Ejections without a healthy window between them.
     ejections: u32,
     /// Since when it has been closed, after an ejection.
@@ -45,6 +49,8 @@ enum Phase {
         until: Instant,
         trial: bool,
         successes: u32,
+        /// A probe has found it broken too, so that a probe can tell when it is back.
+        seen_down: bool,
     },
 }
 
@@ -150,7 +156,8 @@ impl Breaker {
         }
     }
 
-    /// An active probe's result. A good one is worth a trial, but it hides no failure of real calls.
+    /// An active probe's result; true when it ejects. A good one ends a rest early only if probes have seen what the rest
+    /// is for: a list of models may be there while no model answers.
     pub fn probed(
         &mut self,
         outcome: Result<(), Cause>,
@@ -158,16 +165,32 @@ impl Breaker {
         random: f64,
         now: Instant,
     ) -> bool {
-        let pass = Pass { epoch: self.epoch, trial: false };
-        match (outcome, self.gate(now)) {
-            (Ok(()), Gate::Trial) => self.recover(settings, now),
-            (Err(cause), Gate::Trial) => {
-                return self.fail(Pass { trial: true, ..pass }, cause, settings, random, now);
+        let gate = self.gate(now);
+        let Err(cause) = outcome else {
+            self.probe_failures = 0;
+            if let Phase::Open { seen_down, .. } = self.phase
+                && (seen_down || gate == Gate::Trial)
+            {
+                self.recover(settings, now);
             }
-            (Err(cause), Gate::Open { .. }) => return self.fail(pass, cause, settings, random, now),
-            _ => {}
+            return false;
+        };
+        self.cause = Some(cause);
+        self.probe_failures = self.probe_failures.saturating_add(1);
+        let most = if cause == Cause::Credential { CREDENTIAL_FAILURES } else { PROBE_FAILURES };
+        let in_a_row = if settings.failures == 0 { most } else { most.min(settings.failures) };
+        let eject = match gate {
+            Gate::Open { .. } => self.probe_failures >= in_a_row,
+            Gate::Trial => true,
+            Gate::Resting { .. } => false,
+        };
+        if eject {
+            self.eject(settings, random, now);
         }
-        false
+        if let Phase::Open { seen_down, .. } = &mut self.phase {
+            *seen_down = true;
+        }
+        eject
     }
 
     /// Somebody else has found it broken. It rests, but that is no ejection of ours: it does not add to the next rest.
@@ -175,7 +198,7 @@ impl Breaker {
         if matches!(self.phase, Phase::Open { .. }) || until <= now {
             return false;
         }
-        self.change(Phase::Open { until, trial: false, successes: 0 }, now);
+        self.change(Phase::Open { until, trial: false, successes: 0, seen_down: false }, now);
         true
     }
 
@@ -202,13 +225,14 @@ impl Breaker {
         let rest = rest.mul_f64(0.9 + 0.2 * random.clamp(0.0, 1.0)).min(settings.rest_max);
         self.ejections = self.ejections.saturating_add(1);
         let until = now.checked_add(rest).unwrap_or(now);
-        self.change(Phase::Open { until, trial: false, successes: 0 }, now);
+        self.change(Phase::Open { until, trial: false, successes: 0, seen_down: false }, now);
     }
 
     fn change(&mut self, phase: Phase, now: Instant) {
         self.phase = phase;
         self.epoch += 1;
         self.since = Some(now);
+        self.probe_failures = 0;
         self.counts = Counts::default();
     }
 
@@ -473,6 +497,41 @@ mod tests {
             breaker.probed(Ok(()), &settings, CENTRE, now + S(10));
         }
         assert!(fail(&mut breaker, &settings, now + S(10)));
+    }
+
+    #[test]
+    fn what_probes_have_seen_go_they_see_come_back() {
+        let (settings, now) = (settings(), Instant::now());
+        let mut breaker = ejected(&settings, now);
+        assert!(!breaker.probed(Err(Cause::Error), &settings, CENTRE, now + S(1)));
+        assert!(matches!(breaker.gate(now + S(1)), Gate::Resting { .. }));
+        breaker.probed(Ok(()), &settings, CENTRE, now + S(2));
+        assert_eq!(breaker.gate(now + S(2)), Gate::Trial);
+        breaker.probed(Ok(()), &settings, CENTRE, now + S(3));
+        assert_eq!(breaker.gate(now + S(3)), Gate::Open { share: 0.1 });
+    }
+
+    #[test]
+    fn probes_eject_when_several_in_a_row_fail() {
+        let (settings, now) = (settings(), Instant::now());
+        let mut breaker = Breaker::default();
+        for _ in 0..4 {
+            for _ in 1..PROBE_FAILURES {
+                assert!(!breaker.probed(Err(Cause::Timeout), &settings, CENTRE, now));
+            }
+            breaker.probed(Ok(()), &settings, CENTRE, now);
+        }
+        assert_eq!((breaker.gate(now), breaker.failures()), (Gate::Open { share: 1.0 }, 0));
+        for _ in 1..PROBE_FAILURES {
+            breaker.probed(Err(Cause::Timeout), &settings, CENTRE, now);
+        }
+        assert!(breaker.probed(Err(Cause::Timeout), &settings, CENTRE, now));
+        // A rest that probes have begun, a probe that fails at its end begins again.
+        assert!(breaker.probed(Err(Cause::Timeout), &settings, CENTRE, now + S(10)));
+        let never = Settings { failures: 0, ..settings };
+        let mut breaker = Breaker::default();
+        assert!(!breaker.probed(Err(Cause::Credential), &never, CENTRE, now));
+        assert!(breaker.probed(Err(Cause::Credential), &never, CENTRE, now));
     }
 
     proptest! {

@@ -49,6 +49,9 @@ pub(crate) struct Settings {
     /// What tells one key from another, such as a hash, in the order of the configuration: a key that a reload puts in
     /// the place of a bad one must not rest for it. Never the keys themselves. An empty list is one key.
     pub keys: Vec<u64>,
+    /// What tells the target's address from another one, such as a hash: a reload that sends calls elsewhere must not
+    /// hold against the new place what the old one did.
+    pub place: u64,
 }
 
 /// What can be asked of a target now.

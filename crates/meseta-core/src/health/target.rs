@@ -53,6 +53,8 @@ pub(super) struct TargetState {
     /// The end of a rest that other replicas have not been told of.
     pub(super) untold: Option<Instant>,
     probe: Option<(Instant, Option<Cause>)>,
+    /// The address that all of this was learned of.
+    place: Option<u64>,
 }
 
 #[derive(Debug)]
@@ -80,6 +82,7 @@ impl TargetHealth {
                 turn: 0,
                 untold: None,
                 probe: None,
+                place: None,
             }),
         }
     }
@@ -141,9 +144,23 @@ impl TargetHealth {
         Granted::deliver(granted);
     }
 
-    /// A configuration is in force from now on: its keys are those that are shown.
-    pub fn configure(&self, settings: &Settings, now: Instant) {
-        self.lock().align(settings, now);
+    /// A configuration is in force from now on: its keys are those that are shown, and another address begins anew.
+    pub fn configure(self: &Arc<Self>, settings: &Settings, now: Instant) {
+        let moved = {
+            let mut state = self.lock();
+            state.align(settings, now);
+            let before = state.place.replace(settings.place);
+            let moved = before.is_some_and(|before| before != settings.place);
+            if moved {
+                state.latency = PeakAverage::default();
+                state.quantiles = Quantiles::default();
+                state.probe = None;
+            }
+            moved
+        };
+        if moved {
+            self.reset(now);
+        }
     }
 
     /// True when there was something to forget.
@@ -248,6 +265,11 @@ pub(super) struct Choice {
 }
 
 impl TargetState {
+    pub(super) fn observe(&mut self, first_token: Duration, now: Instant) {
+        self.latency.observe(first_token, now);
+        self.quantiles.observe(first_token, now);
+    }
+
     /// Brings the keys into the order of the configuration. Those that it does not have any more stay while a call uses
     /// them, or while there is something to remember: an older configuration may still be in use.
     pub(super) fn align(&mut self, settings: &Settings, now: Instant) {

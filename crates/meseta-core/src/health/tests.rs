@@ -19,6 +19,7 @@ pub(super) fn settings() -> Settings {
         queue: 0,
         queue_time: S(1),
         keys: vec![1],
+        place: 0,
     }
 }
 
@@ -182,6 +183,10 @@ fn waiting_in_vain_counts_as_latency_once() {
     ticket.first_token(S(4), now + S(7));
     ticket.finish(Verdict::Failed(Cause::Timeout), now + S(60));
     assert_eq!(target.status(now + S(7)).latency, Some(S(4)));
+    let ticket = target.begin(&settings, Call::default(), now + S(7)).unwrap();
+    ticket.complete(S(5), now + S(7));
+    let status = target.status(now + S(7));
+    assert_eq!((status.latency, status.in_flight, status.failures), (Some(S(5)), 0, 0));
 }
 
 #[test]
@@ -199,6 +204,21 @@ fn reset_forgets_what_was_held_against_a_target() {
     assert_eq!(health.reset(Some("broken"), now), 1);
     assert_eq!(health.reset(None, now), 1);
     assert_eq!(states(now), [State::Ready; 3]);
+}
+
+#[test]
+fn another_address_begins_anew() {
+    let (target, settings, now) = (Health::new().of("a"), with_keys(&[1]), Instant::now());
+    let moved = Arc::new(Settings { place: 7, ..(*settings).clone() });
+    target.configure(&settings, now);
+    eject(&target, &settings, now);
+    target.configure(&settings, now);
+    assert!(is_resting(target.standing(&settings, 0, now)));
+    let early = target.begin(&settings, Call { last_resort: true, ..Call::default() }, now).unwrap();
+    target.configure(&moved, now);
+    assert!(matches!(target.standing(&moved, 0, now), Standing::Ready { in_flight: 1, latency: None, .. }));
+    early.finish(Verdict::KeyFailed(Cause::Credential), now);
+    assert!(matches!(target.standing(&moved, 0, now), Standing::Ready { in_flight: 0, .. }));
 }
 
 #[test]

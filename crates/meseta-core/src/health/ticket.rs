@@ -35,6 +35,8 @@ pub(crate) struct Ticket {
     settings: Arc<Settings>,
     stub: Stub,
     first_token_seen: AtomicBool,
+    /// A time to the first token that `end` has to note.
+    first: Option<Duration>,
     finished: bool,
 }
 
@@ -56,7 +58,14 @@ pub(super) struct KeyStub {
 
 impl Ticket {
     pub(super) fn new(target: Arc<TargetHealth>, settings: Arc<Settings>, stub: Stub) -> Ticket {
-        Ticket { target, settings, stub, first_token_seen: AtomicBool::new(false), finished: false }
+        Ticket {
+            target,
+            settings,
+            stub,
+            first_token_seen: AtomicBool::new(false),
+            first: None,
+            finished: false,
+        }
     }
 
     /// The number of the key to call with, in the order of the configuration that the call began with.
@@ -67,10 +76,16 @@ impl Ticket {
     /// The first token has come so long after the call was sent. Only the first time counts.
     pub fn first_token(&self, after: Duration, now: Instant) {
         if !self.first_token_seen.swap(true, Ordering::Relaxed) {
-            let mut state = self.target.lock();
-            state.latency.observe(after, now);
-            state.quantiles.observe(after, now);
+            self.target.lock().observe(after, now);
         }
+    }
+
+    /// The answer came whole, so long after the call was sent: its first token and its end in one step.
+    pub fn complete(mut self, after: Duration, now: Instant) {
+        if !self.first_token_seen.swap(true, Ordering::Relaxed) {
+            self.first = Some(after);
+        }
+        self.end(Verdict::Success, now);
     }
 
     /// What the answer's headers say of the provider's limits.
@@ -96,6 +111,9 @@ impl Ticket {
         let (stub, settings) = (&self.stub, &*self.settings);
         let mut state = self.target.lock();
         state.in_flight = state.in_flight.saturating_sub(1);
+        if let Some(after) = self.first {
+            state.observe(after, now);
+        }
         let random = state.random.fraction();
         match verdict {
             Verdict::Success => state.breaker.succeed(stub.target, settings, now),

@@ -24,7 +24,7 @@ use crate::attempts::Track;
 use crate::continuation::Keep;
 use crate::error::{Code, Error};
 use crate::handle::Journey;
-use crate::health::{Ticket, Verdict};
+use crate::health::Ticket;
 use crate::log::RequestId;
 use crate::plan::Choice;
 use crate::serve::Worker;
@@ -200,21 +200,17 @@ async fn attempt(sending: &mut Sending, began: Instant) -> Result<Answer, Failed
         head.headers.remove(CONTENT_LENGTH);
     }
     let events = head.status.is_success() && is_event_stream(&head.headers, &wire.reading);
-    if let Reading::Conversation(translation) = &wire.reading
-        && head.status.is_success()
-        && translation.stream != events
-    {
-        let (asked, came) =
-            if events { ("a whole answer", "a stream") } else { ("a stream", "a whole answer") };
-        return Err(Error::new(
-            Code::UpstreamInvalidAnswer,
-            format!("the provider was asked for {asked} and sent {came}."),
-        )
-        .into());
+    let stream = match &wire.reading {
+        Reading::Conversation(translation) => Some(translation.stream),
+        _ => None,
+    };
+    if stream == Some(false) && events {
+        return Err(unlike("a whole answer", "a stream").into());
     }
     let limit = match (&wire.reading, events) {
         (_, true) => 0,
         (Reading::Same { .. }, false) => WHOLE_BYTES,
+        _ if !head.status.is_success() => WHOLE_BYTES,
         (_, false) => TRANSLATED_BYTES,
     };
     let held = collect(&head, &mut source, &timeouts, (first_token, total), limit).await?;
@@ -227,8 +223,16 @@ async fn attempt(sending: &mut Sending, began: Instant) -> Result<Answer, Failed
                 attempt.ended = Some(now);
                 attempt.response_bytes = bytes.len() as u64;
             });
+            if head.status.is_success()
+                && let Some(status) = answer::disguised(&bytes)
+            {
+                head.status = status;
+            }
             if !head.status.is_success() {
                 return Err(Failed::refused(sending, head, &bytes));
+            }
+            if stream == Some(true) {
+                return Err(unlike("a stream", "a whole answer").into());
             }
             let bytes = answer::read(client, &mut notes, &mut wire.reading, &mut head, bytes)?;
             track.note(|attempt| attempt.usage = notes.usage);
@@ -238,11 +242,14 @@ async fn attempt(sending: &mut Sending, began: Instant) -> Result<Answer, Failed
                 keep.put(text);
             }
             if let Some(ticket) = ticket.take() {
-                let now = std::time::Instant::now();
-                ticket.first_token(began.elapsed(), now);
-                ticket.finish(Verdict::Success, now);
+                ticket.complete(began.elapsed(), std::time::Instant::now());
             }
             AnswerBody::Whole(bytes)
+        }
+        // What is longer than that is a web page; its beginning says as much.
+        Held::Begun(bytes) if !head.status.is_success() => {
+            track.note(|attempt| attempt.response_bytes = bytes.len() as u64);
+            return Err(Failed::refused(sending, head, &bytes));
         }
         Held::Begun(_) if !events && !matches!(wire.reading, Reading::Same { .. }) => {
             return Err(Error::new(
@@ -254,7 +261,11 @@ async fn attempt(sending: &mut Sending, began: Instant) -> Result<Answer, Failed
         Held::Begun(first) => {
             let first = if sending.hold && events {
                 let opening = Opening::of(&wire.reading);
-                hold(opening, first, &mut source, &timeouts, (first_token, total)).await?
+                let mut taken = 0;
+                let held =
+                    hold(opening, first, &mut source, &timeouts, (first_token, total), &mut taken).await;
+                // What went well is counted where it is handed on.
+                held.inspect_err(|_| track.note(|attempt| attempt.response_bytes = taken))?
             } else {
                 first
             };
@@ -285,6 +296,9 @@ struct Exchanged {
     first_token: Instant,
 }
 
+/// How many kept connections that turn out to be closed are left before the target counts as unreachable.
+const MOST_STALE: u32 = 8;
+
 /// Connects (or takes a connection that is there) and waits for the answer's head.
 async fn exchange(
     sending: &Sending,
@@ -294,6 +308,7 @@ async fn exchange(
 ) -> Result<Exchanged, Failed> {
     let Sending { wire, track, worker, .. } = sending;
     let mut again = sending.may_repeat;
+    let mut stale = 0;
     loop {
         let mut lease = worker.pool.lease(target, timeouts.connect).await.map_err(|error| {
             let by_client = error.code == Code::UpstreamConnectTimeout && timeouts.by_client.connect;
@@ -313,7 +328,7 @@ async fn exchange(
         match sent {
             Ok(head) => return Ok(Exchanged { head, lease, first_token }),
             // A kept connection that was closed before it took the request has done nothing: asking again is safe.
-            Err(failure) if failure.unsent && lease.reused() => {}
+            Err(failure) if failure.unsent && lease.reused() && stale < MOST_STALE => stale += 1,
             Err(failure) if failure.unsent => return Err(Failed::unsent(failure.error)),
             // One that was closed in the moment of its use was most likely closed for its age. The others are older.
             Err(failure) if failure.silent && lease.reused() && again && may_retry(worker) => {
@@ -349,12 +364,15 @@ async fn hold(
     source: &mut Source,
     timeouts: &Timeouts,
     (first_token, total): (Instant, Instant),
+    taken: &mut u64,
 ) -> Result<Bytes, Failed> {
     let mut held = BytesMut::new();
     let mut data = first;
+    let mut heard = Instant::now();
     // The pause in a provider's preamble must not become one of ours for long: clients that see nothing at all give up.
-    let until = (Instant::now() + HOLD_TIME).min(first_token);
+    let until = (heard + HOLD_TIME).min(first_token);
     loop {
+        *taken += data.len() as u64;
         let opened = opening.read(&data);
         if held.is_empty() && !matches!(opened, Opened::Not) {
             return opened.result(data);
@@ -363,20 +381,27 @@ async fn hold(
         if !matches!(opened, Opened::Not) || held.len() > HOLD_BYTES {
             return opened.result(held.freeze());
         }
-        data = match timeout_at(until, poll_fn(|context| source.poll_data(context))).await {
+        let silence = heard + timeouts.idle;
+        data = match timeout_at(until.min(silence), poll_fn(|context| source.poll_data(context))).await {
             Ok(Some(data)) => data?,
             Ok(None) => {
                 return Err(Error::new(Code::UpstreamCut, "the stream ended before its first token.").into());
             }
             Err(_) if Instant::now() >= first_token => return Err(late(*timeouts, total).into()),
+            Err(_) if Instant::now() >= silence => return Err(silent(*timeouts, total).into()),
             Err(_) => return Ok(held.freeze()),
         };
+        heard = Instant::now();
     }
 }
 
 /// How long, and how much of, a stream without a token of the answer is kept back.
 const HOLD_TIME: std::time::Duration = std::time::Duration::from_secs(5);
 const HOLD_BYTES: usize = 64 * 1024;
+
+fn unlike(asked: &str, came: &str) -> Error {
+    Error::new(Code::UpstreamInvalidAnswer, format!("the provider was asked for {asked} and sent {came}."))
+}
 
 enum Held {
     All(Bytes),
@@ -394,7 +419,9 @@ async fn collect(
     let mut first = Bytes::new();
     let mut joined = BytesMut::new();
     let mut deadline = first_token;
-    if announced(&head.headers).is_some_and(|length| length > limit.max(WHOLE_BYTES) as u64) {
+    if head.status.is_success()
+        && announced(&head.headers).is_some_and(|length| length > limit.max(WHOLE_BYTES) as u64)
+    {
         return Ok(Held::Begun(first));
     }
     loop {

@@ -137,6 +137,13 @@ impl Pool {
         }
     }
 
+    /// Takes an HTTP/2 connection out of use that takes no more requests. Those on it go on.
+    fn retire(&self, origin: &Origin, shared: &Shared) {
+        if let Some(lane) = self.lanes.borrow_mut().get_mut(origin) {
+            lane.shared.retain(|other| !Rc::ptr_eq(&other.streams, &shared.streams));
+        }
+    }
+
     /// Lets go of what has not been used for a while. The worker calls it every few seconds.
     pub fn sweep(&self) {
         let now = Instant::now();
@@ -172,7 +179,7 @@ pub(crate) struct Lease {
 /// A request that got no answer.
 pub(crate) struct Unanswered {
     pub error: Error,
-    /// Not a byte of it was sent.
+    /// Not a byte of it was sent, or the provider has said that it did nothing with it.
     pub unsent: bool,
     /// The connection was closed, and not a byte came before.
     pub silent: bool,
@@ -216,11 +223,14 @@ impl Lease {
                         self.body = Some(body);
                         Ok(Response::from_parts(head, ()))
                     }
-                    Err(mut failure) => Err(Unanswered {
-                        unsent: failure.take_message().is_some(),
-                        silent: failure.error().is_closed(),
-                        error: broken(failure.error()),
-                    }),
+                    Err(mut failure) => {
+                        let unsent = failure.take_message().is_some() || refused(failure.error());
+                        if unsent {
+                            self.pool.retire(&self.origin, shared);
+                        }
+                        let error = failure.error();
+                        Err(Unanswered { unsent, silent: error.is_closed(), error: broken(error) })
+                    }
                 }
             }
             None => {
@@ -299,6 +309,15 @@ fn failed(failure: &Failure) -> Error {
             Error::new(Code::UpstreamProtocolError, format!("the provider's bytes are not HTTP: {what}."))
         }
     }
+}
+
+/// Whether the provider says that it did nothing with the request: a refused stream, or one behind the last that a
+/// connection which is going away takes (RFC 9113, sections 6.8 and 8.7).
+fn refused(error: &hyper::Error) -> bool {
+    let cause = std::error::Error::source(error).and_then(|source| source.downcast_ref::<h2::Error>());
+    cause.is_some_and(|error| {
+        error.is_remote() && (error.is_go_away() || error.reason() == Some(h2::Reason::REFUSED_STREAM))
+    })
 }
 
 fn broken(error: &hyper::Error) -> Error {

@@ -10,7 +10,6 @@ use crate::support::{Folder, ask, document, target, until};
 
 pub struct Town {
     pub plane: Plane,
-    pub document: Json,
     providers: Vec<(String, Simulator)>,
     folder: Folder,
 }
@@ -40,7 +39,7 @@ impl Town {
         });
         change(&mut document);
         let plane = Plane::start(&document.to_string(), 1).unwrap_or_else(|error| panic!("{error}"));
-        Town { plane, document, providers, folder }
+        Town { plane, providers, folder }
     }
 
     pub fn provider(&self, name: &str) -> &Simulator {

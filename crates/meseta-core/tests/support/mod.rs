@@ -3,6 +3,7 @@
 
 pub mod http1;
 pub mod http2;
+pub mod provider;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};

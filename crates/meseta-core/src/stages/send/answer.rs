@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
-use http::response;
+use http::{StatusCode, response};
 use meseta_wire::dialect::{self, Dialect};
 use meseta_wire::embeddings::{self, EmbeddingsAnswer};
 use meseta_wire::json::Json;
@@ -39,6 +39,28 @@ pub(super) fn read(
     .map_err(|error| invalid(head, &error))?;
     clean(&mut head.headers);
     Ok(answer.into())
+}
+
+/// Where a provider's answer is; beside one of these, an `error` is a part of it.
+const ANSWERS: [&str; 8] =
+    ["choices", "output", "content", "candidates", "data", "embedding", "embeddings", "input_tokens"];
+
+/// The status that an error with a good one should have: routers that had begun before their provider failed say 200 and
+/// put the error into the body.
+pub(super) fn disguised(body: &[u8]) -> Option<StatusCode> {
+    // Few answers have the word, so that few are parsed once more.
+    memchr::memmem::find(body, b"\"error\"")?;
+    let json = Json::parse(std::str::from_utf8(body).ok()?).ok()?;
+    let error = json.get("error").filter(|error| matches!(error, Json::Object(_) | Json::String(_)))?;
+    if ANSWERS.iter().any(|key| json.get(key).is_some_and(|value| !matches!(value, Json::Null))) {
+        return None;
+    }
+    let code = error.get("code").and_then(|code| match code {
+        Json::Number(number) => number.to_string().parse().ok(),
+        _ => None,
+    });
+    let said = code.filter(|code| (400..600).contains(code)).and_then(|code| StatusCode::from_u16(code).ok());
+    Some(said.unwrap_or(StatusCode::BAD_GATEWAY))
 }
 
 /// A refusal, so that the client can read it; a body that it could not read is an error of the target.
