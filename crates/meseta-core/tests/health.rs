@@ -250,11 +250,12 @@ fn limits_are_obeyed_before_the_next_call() {
 
 #[test]
 fn a_refused_key_rests_and_the_others_go_on() {
-    let refuses = |request: &str| match request.contains("bearer bad") || request.contains("Bearer bad") {
-        true => said("401 Unauthorized", "", r#"{"error":{"message":"no","code":"invalid_api_key"}}"#),
-        false => says("hi"),
-    };
-    let provider = Provider::start(refuses);
+    let provider = Provider::start(|request| {
+        if request.contains("Bearer bad") {
+            return said("401 Unauthorized", "", r#"{"error":{"message":"no","code":"invalid_api_key"}}"#);
+        }
+        says("hi")
+    });
     let mut house = House::of(&[("one", &provider.url())], |document| {
         document["targets"][0]["credentials"] = json!([header("bad"), header("good")]);
     });
@@ -302,10 +303,10 @@ fn a_clients_own_credential_has_the_clients_own_limits() {
                 r#"{"error":{"message":"slow","type":"requests"}}"#,
             );
         }
-        match request.contains("Bearer wrong") {
-            true => said("401 Unauthorized", "", r#"{"error":{"message":"no","code":"invalid_api_key"}}"#),
-            false => says("hi"),
+        if request.contains("Bearer wrong") {
+            return said("401 Unauthorized", "", r#"{"error":{"message":"no","code":"invalid_api_key"}}"#);
         }
+        says("hi")
     });
     let house = House::of(&[("one", &provider.url())], |document| {
         document["targets"][0]["credentials"] = json!([{"type": "passthrough"}]);
@@ -419,10 +420,11 @@ fn probes_ask_as_the_target_is_asked() {
     assert_eq!(provider.connections().0, 1, "one connection serves them all");
     // While one key is taken the target can be used.
     let refusal = || said("401 Unauthorized", "", r#"{"error":{"message":"no"}}"#);
-    provider.answer(move |request| match request.contains("Bearer first") {
-        true => refusal(),
-        false => said("200 OK", "", "{}"),
-    });
+    provider.answer(
+        move |request| {
+            if request.contains("Bearer first") { refusal() } else { said("200 OK", "", "{}") }
+        },
+    );
     until("the second key is tried", || provider.asked_with("Bearer second") >= 3);
     assert_eq!(house.state("one"), (State::Ready, None));
     provider.answer(move |_| refusal());

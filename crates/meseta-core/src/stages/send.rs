@@ -200,11 +200,7 @@ async fn attempt(sending: &mut Sending, began: Instant) -> Result<Answer, Failed
         head.headers.remove(CONTENT_LENGTH);
     }
     let events = head.status.is_success() && is_event_stream(&head.headers, &wire.reading);
-    let stream = match &wire.reading {
-        Reading::Conversation(translation) => Some(translation.stream),
-        _ => None,
-    };
-    if stream == Some(false) && events {
+    if matches!(&wire.reading, Reading::Conversation(translation) if events && !translation.stream) {
         return Err(unlike("a whole answer", "a stream").into());
     }
     let limit = match (&wire.reading, events) {
@@ -218,33 +214,7 @@ async fn attempt(sending: &mut Sending, began: Instant) -> Result<Answer, Failed
     let body = match held {
         Held::All(bytes) => {
             source.finish();
-            let now = track.now();
-            track.note(|attempt| {
-                attempt.ended = Some(now);
-                attempt.response_bytes = bytes.len() as u64;
-            });
-            if head.status.is_success()
-                && let Some(status) = answer::disguised(&bytes)
-            {
-                head.status = status;
-            }
-            if !head.status.is_success() {
-                return Err(Failed::refused(sending, head, &bytes));
-            }
-            if stream == Some(true) {
-                return Err(unlike("a stream", "a whole answer").into());
-            }
-            let bytes = answer::read(client, &mut notes, &mut wire.reading, &mut head, bytes)?;
-            track.note(|attempt| attempt.usage = notes.usage);
-            if let Some(keep) = wire.keep.take()
-                && let Ok(text) = std::str::from_utf8(&bytes)
-            {
-                keep.put(text);
-            }
-            if let Some(ticket) = ticket.take() {
-                ticket.complete(began.elapsed(), std::time::Instant::now());
-            }
-            AnswerBody::Whole(bytes)
+            AnswerBody::Whole(whole(sending, &mut head, &mut notes, bytes, began)?)
         }
         // What is longer than that is a web page; its beginning says as much.
         Held::Begun(bytes) if !head.status.is_success() => {
@@ -285,6 +255,44 @@ async fn attempt(sending: &mut Sending, began: Instant) -> Result<Answer, Failed
         ticket: sending.ticket.take(),
         notes,
     })
+}
+
+/// An answer that is complete, in the client's words.
+fn whole(
+    sending: &mut Sending,
+    head: &mut response::Parts,
+    notes: &mut Notes,
+    bytes: Bytes,
+    began: Instant,
+) -> Result<Bytes, Failed> {
+    let now = sending.track.now();
+    sending.track.note(|attempt| {
+        attempt.ended = Some(now);
+        attempt.response_bytes = bytes.len() as u64;
+    });
+    if head.status.is_success()
+        && let Some(status) = answer::disguised(&bytes)
+    {
+        head.status = status;
+    }
+    if !head.status.is_success() {
+        return Err(Failed::refused(sending, head.clone(), &bytes));
+    }
+    let Sending { track, ticket, wire, client, .. } = sending;
+    if matches!(&wire.reading, Reading::Conversation(translation) if translation.stream) {
+        return Err(unlike("a stream", "a whole answer").into());
+    }
+    let bytes = answer::read(*client, notes, &mut wire.reading, head, bytes)?;
+    track.note(|attempt| attempt.usage = notes.usage);
+    if let Some(keep) = wire.keep.take()
+        && let Ok(text) = std::str::from_utf8(&bytes)
+    {
+        keep.put(text);
+    }
+    if let Some(ticket) = ticket.take() {
+        ticket.complete(began.elapsed(), std::time::Instant::now());
+    }
+    Ok(bytes)
 }
 
 /// The head of an answer, and where the rest comes from.
