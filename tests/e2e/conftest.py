@@ -21,6 +21,7 @@ listeners:
 model_providers:
   - {model: sim/*}
 model_aliases: {fast: {target: sim/echo}}
+admission: {concurrency: 256}
 """
 
 PROVIDERS = {
@@ -64,6 +65,7 @@ class World:
     keys = ("key-of-the-first", "key-of-the-second")
 
     def __init__(self, plane: meseta.Plane, simulator: str) -> None:
+        self._plane = plane
         self._control = simulator.removesuffix("/v1") + "/sim/"
         open_, shared = (f"http://127.0.0.1:{listener['port']}" for listener in plane.listeners)
         self.root = open_
@@ -74,7 +76,11 @@ class World:
         """Where a key is asked for."""
 
     def play(self, *replies: dict[str, Any]) -> None:
-        """Let the providers say `replies`, each once and in this order; after that the same sentence."""
+        """Let the providers say `replies`, each once and in this order; after that the same sentence.
+
+        What the plane has learned of them so far, such as when to ask again after a 429, is forgotten.
+        """
+        self._plane.reset_health()
         rules = [{"reply": reply, "times": 1} for reply in replies]
         self._call("PUT", "script", json.dumps(rules).encode())
         self._call("DELETE", "requests")

@@ -43,3 +43,29 @@ def test_heavy_modules_are_not_imported(code: str) -> None:
     check = f"{code}\nimport sys\nprint('HEAVY', [name for name in {HEAVY!r} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "HEAVY []"
+
+
+def test_the_native_module_outlives_the_thread_that_imported_it() -> None:
+    """An allocator that takes the first thread for the main one crashes whoever comes after it."""
+    code = """
+import threading
+
+def use():
+    from meseta import _core
+    for _ in range(50):
+        assert _core.features() and _core.error_codes()
+
+def together(count):
+    threads = [threading.Thread(target=use) for _ in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+together(1)
+together(4)
+use()
+print("well")
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "well\n"), done.stderr

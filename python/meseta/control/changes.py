@@ -29,6 +29,9 @@ BY_ENTRY = ("names", "wildcards")
 IDENTITIES = ("name", "id", "target")
 """What tells the entries of a list apart, the first that all of them have and none of them shares."""
 
+BY_PLACE = ("credentials",)
+"""Lists whose entries are told apart by their place alone: all keys of a target go into the same header."""
+
 _USER_IN_URL = re.compile(r"://[^/\s]*@")
 _ABSENT = object()
 
@@ -140,7 +143,7 @@ def _leaves(path: str, old: Any, new: Any) -> Iterator[KeyChange]:
             yield from _leaves(inner, old.get(key, _ABSENT), new.get(key, _ABSENT))
         return
     entries = _by_identity(old), _by_identity(new)
-    if entries[0] and entries[1]:
+    if entries[0] and entries[1] and path not in BY_PLACE:
         for name in {**entries[0], **entries[1]}:
             yield from _leaves(
                 f"{path}[{name}]", entries[0].get(name, _ABSENT), entries[1].get(name, _ABSENT)

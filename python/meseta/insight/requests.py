@@ -1,4 +1,9 @@
-"""Requests and their attempts as the log recorded them, and totals from the rollups."""
+"""Requests and their attempts as the log recorded them, and totals from the rollups.
+
+Where a provider says how many tokens a call took, those figures are kept (`exact`). Where it says nothing,
+because the call was cut off or the provider never does, Meseta reckons them from what was sent and what came
+back (`estimated`).
+"""
 
 from __future__ import annotations
 
@@ -6,6 +11,7 @@ import re
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
+from meseta.errors import LogError
 from meseta.native import core
 
 if TYPE_CHECKING:
@@ -15,7 +21,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Attempt:
-    """One call to a target. Times are microseconds; `started_us` counts from the beginning of the request."""
+    """One call to a target. Times are microseconds, sizes bytes.
+
+    `started_us` counts from the beginning of the request.
+    """
 
     number: int
     target: str
@@ -27,14 +36,39 @@ class Attempt:
     first_byte_us: int | None
     duration_us: int | None
     status: int | None
+    """The provider's; None when it gave no answer."""
     code: str | None
+    """The error code, or None when the call succeeded; `upstream.hedge_lost` when another one was faster."""
     request_bytes: int
     response_bytes: int
+    key: int
+    """Which of the target's keys it was made with, from 1."""
+    reason: str
+    """Why it was made: `first`, `retry`, `fallback`, `hedge`, `resume`; `stored` to read a kept answer."""
+    cause: str | None
+    """Why the target could not answer, in the words of `retry` and `fallback`: `rate_limit`, `error`, ..."""
+    pieces: int
+    """Pieces of a streamed answer that the client got from this call."""
+    input_tokens: int | None
+    cached_tokens: int | None
+    """Input tokens that the provider read from its prompt cache; part of `input_tokens`."""
+    cache_write_tokens: int | None
+    """Input tokens that the provider wrote into its prompt cache; part of `input_tokens`."""
+    output_tokens: int | None
+    reasoning_tokens: int | None
+    """Output tokens that the client does not see; part of `output_tokens`."""
+    usage_source: str | None
+    """`exact`, `estimated`, or None when the call used nothing."""
+    cost_usd: float | None
+    """US dollars at the target's price, or None when it used nothing or the target has none."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """One request. Times are microseconds, sizes bytes; `started_us` is Unix time."""
+    """One request. Times are microseconds, sizes bytes; `started_us` is Unix time.
+
+    Tokens and cost are the sums over all its attempts, each counted once.
+    """
 
     id: int
     started_us: int
@@ -62,7 +96,10 @@ class Request:
     output_tokens: int | None
     reasoning_tokens: int | None
     usage_source: str | None
-    """`exact`, `missing`, or None when no model answered."""
+    """`exact`, `estimated` when any part is, or None when nothing was used.
+
+    In rows of a Meseta that did not estimate, `missing`.
+    """
     session: str | None
     run: str | None
     tags: str | None
@@ -76,6 +113,18 @@ class Request:
     """The dialect of the provider where it is not the client's own, else None."""
     dropped: str | None
     """What the translation left out or changed, by the names of the client's fields, with commas between."""
+    tenant: str | None
+    """Who asked: the `tenant` of the key, or None where the listener asks for none."""
+    pool: str | None
+    """The pool that the client named, or None when it named a model."""
+    waited_us: int
+    """How long it stood in the queue before the plane (`admission`)."""
+    resumed: int
+    """How often its stream broke and another target went on with it."""
+    cost_usd: float | None
+    """US dollars, or None when nothing has a price; less than everything when `cost_source` is `unpriced`."""
+    cost_source: str | None
+    """As `usage_source`, but `unpriced` when a part has no price."""
     attempts: tuple[Attempt, ...] = field(default=())
 
     @property
@@ -93,7 +142,7 @@ class Totals:
     requests: int
     errors: int
     usage_missing: int
-    """Answers whose provider did not say how many tokens they took."""
+    """Requests of which at least a part of the tokens is an estimate."""
     input_tokens: int
     cached_tokens: int
     output_tokens: int
@@ -102,6 +151,10 @@ class Totals:
     request_bytes: int
     response_bytes: int
     cache_write_tokens: int
+    cost_usd: float
+    """US dollars, of what has a price."""
+    unpriced: int
+    """Requests of which at least a part has no price."""
 
 
 _ATTEMPT_COLUMNS = [part.name for part in fields(Attempt)]
@@ -113,6 +166,9 @@ _REQUEST_COLUMNS = [
 _SUMS = [part.name for part in fields(Totals)][2:]
 _REQUEST_ID = re.compile(r"req_([0-9a-f]{16})", re.ASCII)
 
+TABLES_VERSION = 3
+"""The version of the tables that this Meseta writes and reads."""
+
 _BATCH = 500
 """SQLite allows a bounded number of parameters in one query."""
 
@@ -121,8 +177,18 @@ class RequestLog:
     """The log at one path, read-only. Safe to use while a plane writes it."""
 
     def __init__(self, path: str | Path) -> None:
-        """Open the log; raise `meseta.errors.LogError` when there is none."""
+        """Open the log; raise `meseta.errors.LogError` when there is none, or one of another version."""
         self._reader = core().LogReader(str(path))
+        [[version]] = self._reader.query("PRAGMA user_version")
+        if version == 0:
+            raise LogError(f"The file {path} holds no log of Meseta.")
+        if version < TABLES_VERSION:
+            raise LogError(
+                f"The log at {path} was written by an older Meseta; "
+                "`meseta up` brings it up to date when it starts."
+            )
+        if version > TABLES_VERSION:
+            raise LogError(f"The log at {path} was written by a newer Meseta; read it with that one.")
 
     def last(self, count: int = 20) -> list[Request]:
         """Return the newest `count` requests with their attempts, newest first."""

@@ -28,50 +28,30 @@ model_providers:
 """
 
 
-def row(name: str, **other: Any) -> dict[str, Any]:
-    """A target's health as the native plane tells it."""
-    told: dict[str, Any] = {
-        "name": name,
-        "state": "ready",
-        "until_ms": None,
-        "failures": 0,
-        "requests": 1200,
-        "errors": 3,
-        "in_flight": 2,
-        "waiting": 0,
-        "latency_ms": 12.5,
-        "p50_ms": 11.2,
-        "p95_ms": None,
-        "cause": None,
-        "keys": [],
-        "probe": None,
-    }
-    return {**told, **other}
+KEY = {"state": "ready", "until_ms": None, "failures": 0, "in_flight": 1, "cause": None}
+TOLD: dict[str, dict[str, Any]] = {
+    "sim/*": {"requests": 1200, "errors": 3, "in_flight": 2, "p50_ms": 11.2},
+    "openai/gpt-5": {
+        "state": "limited",
+        "until_ms": 2500.0,
+        "cause": "rate limit\x1b[31m of the\nprovider",
+        "keys": [
+            {**KEY, "number": 1},
+            {**KEY, "number": 2, "state": "resting", "until_ms": 9000, "failures": 5, "cause": "credential"},
+        ],
+        "probe": {"ok": False, "at_ms_ago": 100.0, "error": "connection refused"},
+    },
+}
+"""What the rows of the native plane say here, beside what they say of targets that nobody has called."""
 
 
-def key(number: int, **other: Any) -> dict[str, Any]:
-    told = {
-        "number": number,
-        "state": "ready",
-        "until_ms": None,
-        "in_flight": 1,
-        "failures": 0,
-        "cause": None,
-    }
-    return {**told, **other}
-
-
-ROWS = [
-    row("sim/*"),
-    row(
-        "openai/gpt-5",
-        state="limited",
-        until_ms=2500,
-        cause="rate limit\x1b[31m of the\nprovider",
-        keys=[key(1), key(2, state="resting", until_ms=9000, failures=5, cause="HTTP 401")],
-        probe={"ok": False, "at_ms_ago": 100, "error": "connection refused"},
-    ),
-]
+def told(plane: Plane) -> list[dict[str, Any]]:
+    """The native plane's rows with `TOLD` in them, which must have their form."""
+    rows = {row["name"]: row for row in plane.health()}
+    for name, other in TOLD.items():
+        assert other.keys() <= rows[name].keys()
+        assert all(key.keys() == rows[name]["keys"][0].keys() for key in other.get("keys", []))
+    return [{**rows[name], **other} for name, other in TOLD.items()]
 
 
 @pytest.fixture
@@ -80,7 +60,8 @@ def plane(monkeypatch: pytest.MonkeyPatch) -> Iterator[Plane]:
     Path("meseta.yaml").write_text(TEXT)
     with Plane.from_config("meseta.yaml") as plane:
         # The native plane's own numbers come and go; what is printed of given ones is looked at here.
-        monkeypatch.setattr(plane, "health", lambda: ROWS)
+        rows = told(plane)
+        monkeypatch.setattr(plane, "health", lambda: rows)
         monkeypatch.setattr(plane, "reset_health", lambda target=None: 1 if target else 2)
         plane.open_control()
         yield plane
@@ -174,9 +155,9 @@ def test_health(plane: Plane, run: Run) -> None:
     assert second.startswith("openai/gpt-5  limited  2.5 s ")
     assert second.endswith("rate limit [31m of the provider; probe: connection refused")
     assert [line.split()[:3] for line in keys] == [["key", "1", "ready"], ["key", "2", "resting"]]
-    assert keys[1].endswith("HTTP 401")
+    assert keys[1].endswith("credential")
     assert errors == "1 ready, 1 limited.\n"
-    assert json.loads(run("health", "sim/*", "--json")[1])["targets"] == ROWS[:1]
+    assert json.loads(run("health", "sim/*", "--json")[1])["targets"] == plane.health()[:1]
     code, out, errors = run("health", "sim/echo")
     assert (code, out) == (1, "")
     assert "Did you mean `sim/*`?" in errors
@@ -195,6 +176,7 @@ def test_health_is_watched_until_the_plane_ends(
     plane: Plane, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     looks: list[float] = []
+    rows = plane.health()
 
     def pause(seconds: float) -> None:
         looks.append(seconds)
@@ -204,7 +186,7 @@ def test_health_is_watched_until_the_plane_ends(
     monkeypatch.setattr("meseta.cli.health.time.sleep", pause)
     code, out, errors = run("health", "--watch", "--json")
     assert (code, looks) == (4, [health.WATCH_SECONDS] * 3)
-    assert [json.loads(line)["targets"] for line in out.splitlines()] == [ROWS] * 3
+    assert [json.loads(line)["targets"] for line in out.splitlines()] == [rows] * 3
     assert "No plane serves" in errors
 
 
@@ -227,7 +209,7 @@ def test_diff_with_the_running_plane(plane: Plane, run: Run, monkeypatch: pytest
     assert code == 0
     assert out.splitlines() == [
         "~ targets sim/*: timeouts.total_ms 1800000 -> 60000",
-        "~ targets openai/gpt-5: auth.value is another secret",
+        "~ targets openai/gpt-5: credentials[0].value is another secret",
         "+ names fast",
         "+ catalog fast",
     ]

@@ -2,84 +2,23 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 import signal
 import subprocess
 import sys
 import urllib.request
-from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
 TEXT = "version: 1\nlisteners: [{name: models, port: 0}]\nmodel_providers: [{model: sim/*}]\n"
 
-
-class Running:
-    """A `meseta up` and where it listens."""
-
-    def __init__(self, process: subprocess.Popen[str], announced: dict[str, Any]) -> None:
-        self.process = process
-        self.announced = announced
-        self.url = announced["listeners"][0]["url"]
-        self.port = announced["listeners"][0]["port"]
-
-    @property
-    def errors(self) -> IO[str]:
-        assert self.process.stderr is not None
-        return self.process.stderr
-
-    def until(self, *beginnings: str) -> str:
-        """Read talk until a line begins like one of these."""
-        read: list[str] = []
-        for line in self.errors:
-            read.append(line)
-            if line.startswith(beginnings):
-                return line
-            if line.startswith("warning: Nothing was changed"):
-                break
-        raise AssertionError(f"no {beginnings} in {read}")
-
-    def models(self) -> list[str]:
-        with urllib.request.urlopen(f"{self.url}/v1/models") as answer:
-            return [row["id"] for row in json.load(answer)["data"]]
-
-    def stream(self, directives: str) -> tuple[http.client.HTTPConnection, http.client.HTTPResponse]:
-        """Begin a streamed request; its first bytes have arrived."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
-        body = {"model": "sim/echo", "stream": True, "messages": [{"role": "user", "content": "hi"}]}
-        headers = {"content-type": "application/json", "x-sim": directives}
-        connection.request("POST", "/v1/chat/completions", json.dumps(body), headers)
-        response = connection.getresponse()
-        assert response.status == 200
-        response.read1(1)
-        return connection, response
+Up = Any
+"""Starts a `meseta up` with the words that it is given; see conftest.py."""
 
 
-@contextmanager
-def up(*arguments: str) -> Iterator[Running]:
-    process = subprocess.Popen(
-        [sys.executable, "-m", "meseta", "up", "--json", *arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        assert process.stdout is not None
-        line = process.stdout.readline()
-        assert line, process.stderr.read() if process.stderr else ""
-        yield Running(process, json.loads(line))
-    finally:
-        process.kill()
-        process.communicate()
-
-
-def test_without_a_file() -> None:
+def test_without_a_file(up: Up) -> None:
     with up("--listen-port", "0") as running:
         assert running.models() == ["sim/echo"]
         assert running.announced["source"] == "the environment"
@@ -90,7 +29,7 @@ def test_without_a_file() -> None:
         assert running.process.wait() == 0
 
 
-def test_the_command_to_try_works(tmp_path: Path) -> None:
+def test_the_command_to_try_works(up: Up, tmp_path: Path) -> None:
     with up("--listen-port", "0") as running:
         command = running.until("Try:").removeprefix("Try: ")
         done = subprocess.run(command.replace("curl", "curl -s"), shell=True, capture_output=True, text=True)
@@ -98,7 +37,7 @@ def test_the_command_to_try_works(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("how", ["watch", "signal"])
-def test_reload(how: str) -> None:
+def test_reload(up: Up, how: str) -> None:
     file = Path("meseta.yaml")
     file.write_text(TEXT)
     with up(*(["--no-watch"] if how == "signal" else [])) as running:
@@ -121,7 +60,7 @@ def test_reload(how: str) -> None:
         assert running.models() == ["sim/echo"]
 
 
-def test_a_reload_over_the_control_socket_is_one_like_any_other() -> None:
+def test_a_reload_over_the_control_socket_is_one_like_any_other(up: Up) -> None:
     file = Path("meseta.yaml")
     file.write_text(TEXT)
     with up("--no-watch") as running:
@@ -140,7 +79,7 @@ def test_a_reload_over_the_control_socket_is_one_like_any_other() -> None:
     assert not Path(".meseta/control.sock").exists()
 
 
-def test_two_planes_in_one_home_and_one_after_the_other() -> None:
+def test_two_planes_in_one_home_and_one_after_the_other(up: Up) -> None:
     with up("--listen-port", "0") as first:
         with up("--listen-port", "0") as second:
             assert second.announced["control"] is None
@@ -154,7 +93,7 @@ def test_two_planes_in_one_home_and_one_after_the_other() -> None:
             assert third.announced["control"] is not None
 
 
-def test_without_a_control_socket(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_control_socket(up: Up, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MESETA_CONTROL", "off")
     with up("--listen-port", "0") as running:
         assert running.announced["control"] is None
@@ -162,7 +101,7 @@ def test_without_a_control_socket(monkeypatch: pytest.MonkeyPatch) -> None:
         assert running.models() == ["sim/echo"]
 
 
-def test_a_changed_dotenv_is_a_reason_to_reload() -> None:
+def test_a_changed_dotenv_is_a_reason_to_reload(up: Up) -> None:
     Path("meseta.yaml").write_text(
         "version: 1\nlisteners: [{name: m, port: 0, auth: {keys: [$CLIENT_KEY]}}]\nmodel_providers: "
         "[{model: sim/*}]\n"
@@ -179,7 +118,7 @@ def test_a_changed_dotenv_is_a_reason_to_reload() -> None:
             assert answer.status == 200
 
 
-def test_a_stream_finishes_before_the_end() -> None:
+def test_a_stream_finishes_before_the_end(up: Up) -> None:
     with up("--listen-port", "0") as running:
         connection, response = running.stream("tokens=20;pace=20ms")
         running.process.terminate()
@@ -188,7 +127,7 @@ def test_a_stream_finishes_before_the_end() -> None:
         assert running.process.wait() == 0
 
 
-def test_the_drain_limit_ends_a_stream_that_does_not() -> None:
+def test_the_drain_limit_ends_a_stream_that_does_not(up: Up) -> None:
     with up("--listen-port", "0", "--drain", "100ms") as running:
         connection, response = running.stream("stall=1")
         running.process.terminate()
@@ -198,7 +137,7 @@ def test_the_drain_limit_ends_a_stream_that_does_not() -> None:
         connection.close()
 
 
-def test_a_second_signal_stops_at_once() -> None:
+def test_a_second_signal_stops_at_once(up: Up) -> None:
     with up("--listen-port", "0", "--drain", "10m") as running:
         connection, response = running.stream("stall=1")
         running.process.terminate()
@@ -211,7 +150,7 @@ def test_a_second_signal_stops_at_once() -> None:
 
 
 def test_credentials_are_renewed_and_the_process_stays_small(
-    google_tokens: Any, service_account: Path
+    up: Up, google_tokens: Any, service_account: Path
 ) -> None:
     google_tokens.lifetime = 2
     Path("meseta.yaml").write_text(
@@ -242,7 +181,7 @@ def test_credentials_are_renewed_and_the_process_stays_small(
         assert running.process.wait() == 0
 
 
-def test_secrets_are_not_in_the_process_list(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_secrets_are_not_in_the_process_list(up: Up, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-only-in-the-environment")
     Path("meseta.yaml").write_text(
         TEXT.replace("[{model: sim/*}]", "[{model: openai/*, access_key: $OPENAI_API_KEY}]")
@@ -252,7 +191,7 @@ def test_secrets_are_not_in_the_process_list(monkeypatch: pytest.MonkeyPatch) ->
         assert b"sk-only" not in words
 
 
-def test_memory() -> None:
+def test_memory(up: Up) -> None:
     """The budget is 40 MiB for the plane; the program text, larger in a debug build, is not counted."""
     Path("meseta.yaml").write_text(TEXT)
     with up() as running:

@@ -143,7 +143,10 @@ def test_a_secret_that_differs_is_told_and_not_shown() -> None:
     shown = json.dumps([asdict(change) for change in found])
     assert "secret" not in shown
     assert "other" not in shown
-    assert all(key.old == key.new for change in found for key in change.keys)
+    # A key without a tenant is a tenant of its own, named by a part of its digest.
+    keys = [key for change in found for key in change.keys if key.path != "auth.keys[0].tenant"]
+    assert len(keys) == 3
+    assert all(key.old == key.new for key in keys)
 
 
 def secret_places() -> list[Callable[[Any, str], None]]:

@@ -1,7 +1,8 @@
-"""The control socket against a plane that is only pretended: what it answers, and what it bears."""
+"""The control socket before a plane whose configuration is only pretended: what it answers and bears."""
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import socket
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from meseta.config.problems import ConfigError, Problem
-from meseta.config.snapshot import redact, without_file
+from meseta.config.snapshot import redact, with_simulator, without_file
 from meseta.control import server as module
 from meseta.control.changes import Change, Comparison, KeyChange
 from meseta.control.client import RefusedError, ask
@@ -29,36 +30,20 @@ if TYPE_CHECKING:
     from meseta.config.snapshot import Snapshot
 
 
-def row(name: str, state: str = "ready") -> dict[str, Any]:
-    """A target's health as the native plane tells it."""
-    return {
-        "name": name,
-        "state": state,
-        "until_ms": None,
-        "failures": 0,
-        "requests": 7,
-        "errors": 1,
-        "in_flight": 0,
-        "waiting": 0,
-        "latency_ms": 12.5,
-        "p50_ms": 11.0,
-        "p95_ms": 40.0,
-        "cause": None,
-        "keys": [],
-        "probe": None,
-    }
+UNREACHABLE = "http://127.0.0.1:1/v1"
 
 
 class Pretended:
-    """What the verbs need of a plane."""
+    """What the verbs need of a plane; the health is that of a native one."""
 
     source = "meseta.yaml"
     file: Path | None = Path("/etc/meseta.yaml")
     log_path: str | None = None
     life = Life(started=1.0, since=2.0, refused=(3.0, "no"), draining=False)
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, native: Any) -> None:
         self.home = home
+        self.native = native
         self.hash = "aaaa"
         self.resets: list[str | None] = []
         self.fails: Exception | None = None
@@ -72,11 +57,12 @@ class Pretended:
         return {"snapshot": self.hash, "listeners": [], **self.counters}
 
     def health(self) -> list[dict[str, Any]]:
-        return [row("openai/*", "resting"), row("sim/*")]
+        rows: list[dict[str, Any]] = self.native.health()
+        return rows
 
     def reset_health(self, target: str | None = None) -> int:
         self.resets.append(target)
-        return 1 if target else 2
+        return int(self.native.reset_health(target))
 
     def reload(self) -> list[Problem]:
         if self.fails is not None:
@@ -88,15 +74,22 @@ class Pretended:
         return Comparison("old", file, [Change("targets", "a", "changed", [KeyChange("x", 1, 2)])])
 
 
-@pytest.fixture(autouse=True, scope="module")
-def native() -> None:
-    """Load the native module in a thread that stays, as whoever makes a real plane has done."""
-    core()
+@pytest.fixture(scope="module")
+def native(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A native plane with the two targets of `Pretended.snapshot`, of which nobody can reach the first."""
+    simulator = core().Simulator()
+    document = without_file({"OPENAI_API_KEY": "sk-secret"}, tmp_path_factory.mktemp("native"), port=0)
+    next(target for target in document["targets"] if target["name"] == "openai/*")["base_url"] = UNREACHABLE
+    native = core().Plane(json.dumps(with_simulator(document, simulator.url)), workers=1)
+    yield native
+    native.stop(drain_seconds=0.0)
+    simulator.stop()
 
 
 @pytest.fixture
-def plane(tmp_path: Path) -> Pretended:
-    return Pretended(tmp_path / "home")
+def plane(tmp_path: Path, native: Any) -> Pretended:
+    native.reset_health()
+    return Pretended(tmp_path / "home", native)
 
 
 @pytest.fixture
@@ -159,10 +152,30 @@ def test_status(served: ControlServer, plane: Pretended) -> None:
 
 
 def test_health_and_reset(served: ControlServer, plane: Pretended) -> None:
-    assert ask(plane.home, "health")["targets"] == plane.health()
-    assert ask(plane.home, "health", target="sim/*")["targets"] == [row("sim/*")]
-    assert ask(plane.home, "reset") == {"reset": 2}
+    first, second = ask(plane.home, "health")["targets"]
+    assert [first, second] == plane.health()
+    assert (first["name"], first["state"], first["cause"], first["probe"]) == (
+        "openai/*",
+        "ready",
+        None,
+        None,
+    )
+    assert [key["number"] for key in first["keys"]] == [1]
+    assert ask(plane.home, "health", target="sim/*")["targets"] == [second]
+    assert ask(plane.home, "reset") == {"reset": 0}, "nothing has failed"
+    [listener] = plane.native.stats()["listeners"]
+    for _ in range(5):
+        connection = http.client.HTTPConnection("127.0.0.1", listener["port"], timeout=60)
+        body = {"model": "openai/gpt-5", "messages": [{"role": "user", "content": "hi"}]}
+        connection.request(
+            "POST", "/v1/chat/completions", json.dumps(body), {"content-type": "application/json"}
+        )
+        assert connection.getresponse().status == 502
+        connection.close()
+    [row] = ask(plane.home, "health", target="openai/*")["targets"]
+    assert (row["state"], row["failures"], row["cause"]) == ("resting", 5, "error")
     assert ask(plane.home, "reset", target="openai/*") == {"reset": 1}
+    assert ask(plane.home, "health")["targets"][0]["state"] == "ready"
     assert plane.resets == [None, "openai/*"]
     for verb in ("health", "reset"):
         with pytest.raises(RefusedError, match=r"no target 'openai/'\. Did you mean `openai/\*`"):
