@@ -122,7 +122,7 @@ def _rows(target: dict[str, Any]) -> list[list[str]]:
 
 
 def _why(target: dict[str, Any]) -> str:
-    """Return the cause of its state, how often it failed without a success between, and a probe that failed."""
+    """Return the cause of its state, how often it failed in a row, and a probe that failed."""
     parts = [clean(target["cause"])] if target["cause"] else []
     if target["failures"] > 1:
         parts.append(f"{target['failures']} failures in a row")

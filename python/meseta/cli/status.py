@@ -9,6 +9,7 @@ from meseta.cli.terminal import DONE, Terminal
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Iterator
 
     from meseta.settings import Settings
 
@@ -68,10 +69,14 @@ def _lines(status: dict[str, Any]) -> list[tuple[str, str]]:
     for name in ("admission", "shared"):
         counters = stats.get(name)
         if isinstance(counters, dict):
-            numbers = ", ".join(
-                f"{key.replace('_', ' ')} {clean(value)}"
-                for key, value in counters.items()
-                if not isinstance(value, (dict, list))
-            )
-            lines.append((name, numbers))
+            lines.append((name, ", ".join(_counters(counters))))
     return lines
+
+
+def _counters(counters: dict[str, Any]) -> Iterator[str]:
+    """Yield what is one number or word, by its name; what is not known is left out."""
+    for key, value in counters.items():
+        if value is None or isinstance(value, (dict, list)):
+            continue
+        shown = {True: "yes", False: "no"}[value] if isinstance(value, bool) else clean(value, 100)
+        yield f"{key.replace('_', ' ')} {shown}"

@@ -23,6 +23,7 @@ model_providers:
   - {model: sim/echo, name: well, access_keys: [$FIRST_KEY, $SECOND_KEY]}
 pools:
   - {name: tough, select: priority, targets: [broken, well]}
+admission: {concurrency: 64}
 """
 
 Run = Any
@@ -104,6 +105,7 @@ def test_status(running: Any, run: Run) -> None:
     assert lines["process"].startswith(f"{running.process.pid}, meseta ")
     assert lines["listens"].startswith(running.url)
     assert lines["requests"].startswith("2, 0 in flight, 1 ended in an error")
+    assert lines["admission"] == "in flight 0, waiting 0, admitted 2"
     status = json.loads(run("status", "--json")[1])
     assert (status["snapshot"], status["stats"]["requests"]) == (lines["snapshot"], 2)
     assert "secret" not in json.dumps(status)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from meseta import Plane
-from meseta.cli import health
+from meseta.cli import health, status
 from meseta.cli.main import main
 from meseta.cli.running import ago, clean
 
@@ -324,3 +324,15 @@ def test_ago(monkeypatch: pytest.MonkeyPatch) -> None:
         "2 d",
         "0 s",
     ]
+
+
+def test_counters_are_printed_by_name() -> None:
+    counters = {
+        "connected": True,
+        "slow": False,
+        "puts": 3,
+        "last_error": None,
+        "refused": {"a": 1},
+        "at_most": "x\x1b",
+    }
+    assert list(status._counters(counters)) == ["connected yes", "slow no", "puts 3", "at most x "]
