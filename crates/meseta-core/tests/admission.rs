@@ -29,7 +29,7 @@ fn admitting(settings: &Json, change: impl FnOnce(&mut Json)) -> House {
 
 fn sha256(text: &str) -> String {
     let digest = ring::digest::digest(&ring::digest::SHA256, text.as_bytes());
-    digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+    digest.as_ref().iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}"))
 }
 
 /// The tenant's name is its key.

@@ -530,6 +530,7 @@ fn a_stream_that_has_not_begun_is_held_back_only_for_others() {
         faulty(&one, directives, 1.0);
         let reply = house.connect().chat(&streamed("all", "hello"));
         assert!(reply.text().contains("hello") && !reply.text().contains("error"), "{}", reply.text());
+        assert_eq!(reply.header("x-meseta-attempts"), Some("2"), "before its head went out: {directives}");
         assert_eq!((house.health("one").failures, house.state("one").1), (1, Some(cause)), "{directives}");
     }
     house.calm();

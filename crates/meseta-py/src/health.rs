@@ -21,7 +21,7 @@ pub fn target<'py>(py: Python<'py>, status: &TargetStatus) -> PyResult<Bound<'py
     row.set_item("latency_ms", milliseconds(status.latency))?;
     row.set_item("p50_ms", milliseconds(status.p50))?;
     row.set_item("p95_ms", milliseconds(status.p95))?;
-    row.set_item("cause", status.cause.map(|cause| cause.as_str()))?;
+    row.set_item("cause", status.cause.map(meseta_wire::failure::Cause::as_str))?;
     row.set_item("keys", keys)?;
     row.set_item("probe", status.probe.as_ref().map(|status| probe(py, status)).transpose()?)?;
     Ok(row)
@@ -34,7 +34,7 @@ fn key<'py>(py: Python<'py>, status: &KeyStatus) -> PyResult<Bound<'py, PyDict>>
     row.set_item("until_ms", milliseconds(status.until))?;
     row.set_item("failures", status.failures)?;
     row.set_item("in_flight", status.in_flight)?;
-    row.set_item("cause", status.cause.map(|cause| cause.as_str()))?;
+    row.set_item("cause", status.cause.map(meseta_wire::failure::Cause::as_str))?;
     Ok(row)
 }
 
@@ -42,7 +42,7 @@ fn probe<'py>(py: Python<'py>, status: &ProbeStatus) -> PyResult<Bound<'py, PyDi
     let row = PyDict::new(py);
     row.set_item("ok", status.cause.is_none())?;
     row.set_item("at_ms_ago", milliseconds(Some(status.ago)))?;
-    row.set_item("error", status.cause.map(|cause| cause.as_str()))?;
+    row.set_item("error", status.cause.map(meseta_wire::failure::Cause::as_str))?;
     Ok(row)
 }
 

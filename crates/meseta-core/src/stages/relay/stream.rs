@@ -334,7 +334,13 @@ impl Stream {
             }
             let polled = match self.upstream.borrow_mut().as_mut() {
                 Some(begun) => begun.source.poll_data(context),
-                None => Poll::Ready(Some(Err(self.watch.expired()))),
+                None => {
+                    // A client that did not read let the time pass, which says nothing of the target.
+                    if let Some(call) = &mut self.call {
+                        call.ticket = None;
+                    }
+                    Poll::Ready(Some(Err(self.watch.expired())))
+                }
             };
             match polled {
                 Poll::Ready(Some(Ok(data))) => self.take(data),
