@@ -21,9 +21,9 @@ listeners: [{name: models, port: 0}]
 model_providers:
   - {model: "sim/echo;status=503", name: broken, health: {failures: 2, rest: 10m, rest_max: 10m}}
   - {model: sim/echo, name: well, access_keys: [$FIRST_KEY, $SECOND_KEY]}
+admission: {concurrency: 64}
 pools:
   - {name: tough, select: priority, targets: [broken, well]}
-admission: {concurrency: 64}
 """
 
 Run = Any
