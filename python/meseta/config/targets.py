@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from meseta.config.problems import Problem
 
 _PREFIX = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
+PROBE_TIMEOUT_MS = 5_000
 _NAME = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]{0,254}[\x21-\x7e])?", re.ASCII)
 
 
@@ -181,13 +182,14 @@ class TargetBuilder:
             hint = "Write an entry with the model's own name and its `price`."
             self._error("config.conflict", (*path, "price"), message, hint, key=True)
         if probe is not None:
-            target["probe"] = {"kind": probe.kind, "interval_ms": probe.interval, "timeout_ms": probe.timeout}
+            timeout = probe.timeout or min(PROBE_TIMEOUT_MS, probe.interval)
+            target["probe"] = {"kind": probe.kind, "interval_ms": probe.interval, "timeout_ms": timeout}
 
     def _check_probe(self, entry: Provider, path: KeyPath, target: snapshot.Target, place: Place) -> None:
         probe = entry.probe
         if probe is None:
             return
-        if probe.timeout > probe.interval:
+        if probe.timeout is not None and probe.timeout > probe.interval:
             message = "`timeout` is longer than `interval`, so that one probe would run into the next."
             self._error("config.conflict", path, message, "Make one of them fit.", key=True)
         if probe.kind == "connect":

@@ -57,8 +57,8 @@ class Probe(Strict):
     an answer of one token, which costs its price each time."""
     interval: Annotated[Duration, Field(ge=1_000)] = 10_000
     """How often, at least `1s`. Default `10s`."""
-    timeout: PositiveDuration = 5_000
-    """How long it may take; not longer than `interval`. Default `5s`."""
+    timeout: PositiveDuration | None = None
+    """How long it may take; not longer than `interval`. Default: the shorter of `5s` and `interval`."""
 
 
 class Price(Strict):

@@ -70,7 +70,7 @@ fn patience(trip: &Trip, journey: &Journey, sending: &Sending) -> Option<Duratio
     if journey.ask.envelope.acts || journey.plan.members().count() < 2 {
         return None;
     }
-    hedge.cap.spent(expected_cost(trip.ask.tokens, &sending.choice.member.target), Instant::now());
+    hedge.cap.spent(expected_cost(trip, journey, &sending.choice), Instant::now());
     let own = || sending.choice.member.target.health.quantile(0.95);
     Some(hedge.after.or_else(own)?.max(hedge.minimum))
 }
@@ -78,7 +78,7 @@ fn patience(trip: &Trip, journey: &Journey, sending: &Sending) -> Option<Duratio
 /// The call beside the first, if there is a target for it and the pool's hedges may still cost something.
 fn second(trip: &mut Trip, journey: &mut Journey, first: &Choice) -> Option<Sending> {
     let picked = pick_second(trip, &mut journey.plan, first)?;
-    let expected = expected_cost(trip.ask.tokens, &picked.choice.member.target);
+    let expected = expected_cost(trip, journey, &picked.choice);
     let cap = journey.plan.policy.hedge.as_ref().map(|hedge| hedge.cap.clone())?;
     let track = picked.track.clone();
     let translated =
@@ -98,11 +98,17 @@ fn second(trip: &mut Trip, journey: &mut Journey, first: &Choice) -> Option<Send
     }
 }
 
-/// What asking costs whether or not the answer is used: the prompt. In dollars where the target has a price.
-pub(crate) fn expected_cost(tokens: u64, target: &Target) -> Amount {
-    let price = target.price.as_ref().and_then(|price| price.input);
+/// What asking costs whether or not the answer is used: the prompt. In dollars where every member of the pool has a
+/// price, else in tokens: what one of them earns in money, another one could not spend in tokens.
+fn expected_cost(trip: &Trip, journey: &Journey, choice: &Choice) -> Amount {
+    let tokens = trip.ask.tokens;
+    let price = |target: &Target| target.price.as_ref().and_then(|price| price.input);
+    let priced = journey.plan.members().all(|member| price(&member.target).is_some());
     #[expect(clippy::cast_precision_loss, reason = "a count of tokens is below 2^53")]
-    price.map_or(Amount::Tokens(tokens), |price| Amount::Dollars(tokens as f64 * price / 1e6))
+    match price(&choice.member.target).filter(|_| priced) {
+        Some(price) => Amount::Dollars(tokens as f64 * price / 1e6),
+        None => Amount::Tokens(tokens),
+    }
 }
 
 fn overtaken(track: &Track) {
