@@ -36,6 +36,8 @@ SPOKEN: dict[str, dict[str, object]] = {
         "default_headers": {"anthropic-version": "2023-06-01"},
     },
 }
+HEDGE = {"after_ms": 0, "minimum_ms": 50, "spend_percent": 5.0}
+ADMISSION = {"concurrency": 4096, "tenant_concurrency": 4096, "queue": 1024, "queue_ms": 1000}
 TITLES = {CHAT: "chat", MESSAGES: "Messages"}
 
 
@@ -173,15 +175,17 @@ class MesetaTranslated(Meseta):
 
 
 class MesetaPool(Meseta):
-    """The same plane with all that keeps requests alive, log on.
+    """The same plane with a pool in the place of the model, log on.
 
-    The client's model is a pool of four targets with weights, limits, prices, a fallback, retries, hedging
-    after the 95th percentile, resuming and affinity; the plane admits by a limit. All four are the same mock.
+    The pool has four targets with weights, limits, prices, health, a fallback, retries, resuming and
+    affinity; all four are the same mock. With `everything` it hedges too, after the 95th percentile, and the
+    plane admits by a limit.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, everything: bool) -> None:
         super().__init__(log=True)
-        self.name = "Meseta, pool of four"
+        self.everything = everything
+        self.name = "Meseta, pool of four" + (", hedging, admission" if everything else "")
 
     def snapshot(self, setting: Setting) -> dict[str, Any]:
         """Resolve the same document with a pool in the place of the model."""
@@ -213,18 +217,13 @@ class MesetaPool(Meseta):
                     "max_ms": 5000,
                     "on": ["rate_limit", "error", "timeout"],
                 },
-                "hedge": {"after_ms": 0, "minimum_ms": 50, "spend_percent": 5.0},
+                "hedge": HEDGE if self.everything else None,
                 "resume": "text",
                 "affinity": True,
                 "timeouts": None,
             }
         ]
-        document["admission"] = {
-            "concurrency": 4096,
-            "tenant_concurrency": 4096,
-            "queue": 1024,
-            "queue_ms": 1000,
-        }
+        document["admission"] = ADMISSION if self.everything else None
         return document
 
 

@@ -34,6 +34,7 @@ Results = dict[str, Any]
 QUIET = 0.05
 # What a pool with health and admission must keep of the rate of one plain target.
 POOLED_TARGET = 0.95
+POOLED = ("meseta-pool", "meseta-pool-all")
 TRANSLATED = ("meseta-chat-messages", "meseta-messages-chat")
 # What a translated hop must keep of the rate of the same hop without a translation.
 TRANSLATED_TARGET = 0.7
@@ -141,14 +142,25 @@ def ratios(entrants: dict[str, Any]) -> list[str]:
 
 
 def pooled(entrants: dict[str, Any]) -> list[str]:
-    """Compare the plane with a pool and admission with the one without; nothing when either took no part."""
-    base, pool = entrants.get("meseta-on"), entrants.get("meseta-pool")
-    if not base or not pool:
+    """Compare the plane with a pool with the one without, by rate and by CPU; nothing without both."""
+    base = entrants.get("meseta-on")
+    pools = [entrants[key] for key in POOLED if key in entrants]
+    if not base or not pools:
         return []
-    told = [f"{ratio(pool, base, cell)} {cell}" for cell in ("whole", "streamed")]
-    return [
-        f"Against the same plane without a pool: {', '.join(told)}; at least {POOLED_TARGET} is asked for."
-    ]
+    lines = []
+    for one in pools:
+        told = []
+        for cell in ("whole", "streamed"):
+            cpu = statistics.median(cpu_each(one, cell)) / statistics.median(cpu_each(base, cell))
+            told.append(f"{ratio(one, base, cell)} x the {cell} rate ({cpu:.2f} x the CPU for each)")
+        lines.append(f"- {one['name']}: {', '.join(told)}")
+    intro = f"Against the same plane without a pool; at least {POOLED_TARGET} is asked for:"
+    return ["## With a pool", intro, "\n".join(lines)]
+
+
+def cpu_each(entrant: Report, cell: str) -> list[float]:
+    """Return the gateway's CPU seconds for each request of every round."""
+    return [report["cpu_gateway"] / report["requests"] for report in entrant["cells"][cell]]
 
 
 def translated(entrants: dict[str, Any]) -> list[str]:

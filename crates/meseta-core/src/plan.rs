@@ -180,10 +180,11 @@ impl Plan {
 
     /// Takes the best candidate that can be asked now.
     pub fn take(&mut self, tokens: u64, dice: &Dice, now: Instant) -> Result<(Choice, Ticket), Nobody> {
-        let left: Vec<usize> =
-            (0..self.candidates.len()).filter(|number| self.candidates[*number].is_left()).collect();
         let mut nobody = Nobody { full: Vec::new(), limited: None, resting: false };
-        for number in self.order(left, tokens, dice, now) {
+        // One candidate is compared with nobody.
+        let alone = self.candidates.len() == 1 && self.candidates[0].is_left();
+        let order = if alone { Vec::new() } else { self.order(self.left(), tokens, dice, now) };
+        for number in order.into_iter().chain(alone.then_some(0)) {
             let candidate = &self.candidates[number];
             let target = &candidate.member.target;
             let call = Call { spent: candidate.spent, tokens, last_resort: self.last_resort };
@@ -201,6 +202,10 @@ impl Plan {
             }
         }
         Err(nobody)
+    }
+
+    fn left(&self) -> Vec<usize> {
+        (0..self.candidates.len()).filter(|number| self.candidates[*number].is_left()).collect()
     }
 
     /// The same beside a call that is under way: another member of the same name, if one can be asked at once.

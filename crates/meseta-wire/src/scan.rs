@@ -1,7 +1,9 @@
 //! What the plane reads of traffic that passes as it is: usage, failures, the end. Nothing else is decoded.
 
 use std::borrow::Cow;
+use std::sync::LazyLock;
 
+use memchr::memmem::Finder;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -129,7 +131,7 @@ fn chat(data: &[u8]) -> Seen {
         return Seen::Done(None);
     }
     // Most events are pieces of text and mention neither word, so they are not parsed at all.
-    if !mentions(data, b"\"usage\"") && !mentions(data, b"\"error\"") {
+    if !mentions(data, &USAGE) && !mentions(data, &ERROR) {
         return Seen::Piece;
     }
     let Ok(event) = serde_json::from_slice::<Data<'_>>(data) else { return Seen::Piece };
@@ -188,9 +190,13 @@ pub fn completed_response(data: &[u8]) -> Option<&str> {
 }
 
 /// Whether `key` stands in the data with a value that is not null, as in `"usage":null` of most chunks.
-fn mentions(data: &[u8], key: &[u8]) -> bool {
-    memchr::memmem::find_iter(data, key).any(|at| {
-        let rest = data[at + key.len()..].trim_ascii_start();
+/// Made once: a searcher costs more to make than an event costs to search.
+static USAGE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\"usage\""));
+static ERROR: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\"error\""));
+
+fn mentions(data: &[u8], key: &Finder<'_>) -> bool {
+    key.find_iter(data).any(|at| {
+        let rest = data[at + key.needle().len()..].trim_ascii_start();
         rest.strip_prefix(b":").is_some_and(|rest| !rest.trim_ascii_start().starts_with(b"null"))
     })
 }

@@ -35,7 +35,8 @@ pub(crate) async fn choose(trip: &mut Trip, ask: &Ask) -> Result<Plan, Error> {
         trip.ask.pool = Some(pool.policy.name.clone());
     }
     // What a client's SDK sends again is a retry itself, and earns none.
-    if trip.hints.retries == 0 {
+    // A model by its own name is asked once; what little it retries all the same, the budget's minimum pays for.
+    if trip.hints.retries == 0 && matches!(named, Named::Pool(_)) {
         trip.worker.shared.retry_budget.load().deposit(std::time::Instant::now());
     }
     let mut plan = Plan::new(snapshot, name.clone(), named);

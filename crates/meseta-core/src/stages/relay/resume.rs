@@ -28,6 +28,9 @@ pub(super) struct Tape {
     full: bool,
 }
 
+/// What most answers fit into.
+const USUAL_BYTES: usize = 8 * 1024;
+
 impl Tape {
     pub fn write(&mut self, data: &[u8]) {
         if self.full {
@@ -36,6 +39,9 @@ impl Tape {
         if self.bytes.len().saturating_add(data.len()) > MOST_BYTES {
             *self = Tape { bytes: Vec::new(), full: true };
             return;
+        }
+        if self.bytes.is_empty() {
+            self.bytes.reserve(USUAL_BYTES);
         }
         self.bytes.extend_from_slice(data);
     }

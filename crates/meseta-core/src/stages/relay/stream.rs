@@ -38,6 +38,8 @@ pub(super) struct Relayed {
 pub(super) struct Heard {
     /// Events that carried a piece of the answer.
     pub pieces: u64,
+    /// From the provider.
+    pub bytes: u64,
     pub usage: Option<Usage>,
     pub dropped: Option<String>,
 }
@@ -137,10 +139,7 @@ impl Stream {
     }
 
     pub(super) fn take(&mut self, data: Bytes) {
-        self.watch.touch();
-        if let Some(call) = &self.call {
-            call.track.note(|attempt| attempt.response_bytes += data.len() as u64);
-        }
+        self.heard.bytes += data.len() as u64;
         match &mut self.reader {
             Reader::Bytes => push(&mut self.ready, data),
             Reader::Scan(scan) => {
@@ -294,8 +293,8 @@ impl Stream {
     /// Settles the call that the stream comes from.
     pub(super) fn hang_up(&mut self, error: Option<&Error>) {
         let Some(Relayed { track, ticket, .. }) = self.call.take() else { return };
-        let Heard { pieces, usage, .. } = &mut self.heard;
-        let (pieces, usage) = (std::mem::take(pieces), usage.take());
+        let Heard { pieces, bytes, usage, .. } = &mut self.heard;
+        let (pieces, bytes, usage) = (std::mem::take(pieces), std::mem::take(bytes), usage.take());
         let now = track.now();
         if let Some(trip) = &mut self.trip {
             trip.answer.chunks += pieces;
@@ -305,6 +304,7 @@ impl Stream {
             attempt.code = error.map(|error| error.code);
             attempt.cause = error.and_then(Error::failover);
             attempt.pieces = pieces;
+            attempt.response_bytes += bytes;
             attempt.usage = usage;
             // What is counted at the beginning is not all that came before the break.
             if let (Some(usage), Some(_)) = (&mut attempt.usage, error)
@@ -321,6 +321,8 @@ impl Stream {
     }
 
     pub(super) fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        // One look at the clock for all that has arrived.
+        let mut heard = false;
         while self.ended.is_none() && self.gathered() < GATHERED_BYTES {
             if let Some(walk) = &mut self.walk {
                 // First the client takes what there is: a walk that was begun must not wait for it.
@@ -332,18 +334,23 @@ impl Stream {
                 self.go_on(walked);
                 continue;
             }
-            let polled = match self.upstream.borrow_mut().as_mut() {
-                Some(begun) => begun.source.poll_data(context),
-                None => {
-                    // A client that did not read let the time pass, which says nothing of the target.
-                    if let Some(call) = &mut self.call {
-                        call.ticket = None;
-                    }
-                    Poll::Ready(Some(Err(self.watch.expired())))
+            let polled = if let Some(begun) = self.upstream.borrow_mut().as_mut() {
+                begun.source.poll_data(context)
+            } else {
+                // A client that did not read let the time pass, which says nothing of the target.
+                if let Some(call) = &mut self.call {
+                    call.ticket = None;
                 }
+                Poll::Ready(Some(Err(self.watch.expired())))
             };
+            if !matches!(polled, Poll::Ready(Some(Ok(_)))) && std::mem::take(&mut heard) {
+                self.watch.touch();
+            }
             match polled {
-                Poll::Ready(Some(Ok(data))) => self.take(data),
+                Poll::Ready(Some(Ok(data))) => {
+                    heard = true;
+                    self.take(data);
+                }
                 Poll::Ready(Some(Err(error))) => self.fail(error),
                 Poll::Ready(None) => self.complete(),
                 Poll::Pending if self.ready.is_empty() => {
@@ -353,6 +360,9 @@ impl Stream {
                 // All that has arrived leaves in one write.
                 Poll::Pending => break,
             }
+        }
+        if heard {
+            self.watch.touch();
         }
         if let Some(bytes) = self.gather() {
             if let Some(trip) = &mut self.trip {
