@@ -1,8 +1,11 @@
 //! The beginning of a stream, up to its first token: until then nothing is lost if another target answers.
 
+use std::sync::LazyLock;
+
 use bytes::Bytes;
+use memchr::memmem::Finder;
 use meseta_wire::conversation::{Block, Delta, Event};
-use meseta_wire::dialect::StreamDecoder;
+use meseta_wire::dialect::{Dialect, StreamDecoder};
 use meseta_wire::failure::{self, Cause};
 use meseta_wire::scan::{Scanner, Seen};
 use serde::de::IgnoredAny;
@@ -17,6 +20,9 @@ pub(super) struct Opening {
     decoder: StreamDecoder,
     /// Of what passes as it is: only the dialect's own word for a failure is one there.
     scanner: Option<Scanner>,
+    dialect: Dialect,
+    /// Nothing has been read yet.
+    fresh: bool,
 }
 
 /// What the beginning says.
@@ -35,11 +41,21 @@ impl Opening {
     pub fn of(reading: &Reading) -> Opening {
         let dialect = answer::dialect_of(reading);
         let scanner = matches!(reading, Reading::Same { .. }).then(|| Scanner::new(dialect));
-        Opening { framing: Framing::of(dialect), decoder: StreamDecoder::new(dialect), scanner }
+        Opening {
+            framing: Framing::of(dialect),
+            decoder: StreamDecoder::new(dialect),
+            scanner,
+            dialect,
+            fresh: true,
+        }
     }
 
     pub fn read(&mut self, data: &[u8]) -> Opened {
-        let Opening { framing, decoder, scanner } = self;
+        // Most streams say something in their first packet, and then nothing of it has to be decoded.
+        if std::mem::take(&mut self.fresh) && self.scanner.is_some() && speaks(self.dialect, data) {
+            return Opened::Begun;
+        }
+        let Opening { framing, decoder, scanner, .. } = self;
         let mut opened = Opened::Not;
         let read = framing.read(data, &mut |name, data| {
             if let Some(Seen::Failure) = scanner.as_mut().map(|scanner| scanner.event(data)) {
@@ -99,6 +115,29 @@ impl Opened {
     }
 }
 
+/// Whether the packet holds a token beyond doubt, by the words that stand before one. A packet that might speak of a
+/// failure is for the decoder.
+fn speaks(dialect: Dialect, packet: &[u8]) -> bool {
+    static FAILURE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\"error"));
+    static CHAT: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"content\":"));
+    static MESSAGES: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\"text_delta\",\"text\":"));
+    static RESPONSES: LazyLock<Finder<'static>> =
+        LazyLock::new(|| Finder::new(b"\"response.output_text.delta\""));
+    let text_follows = |before: &Finder<'_>| {
+        before.find_iter(packet).any(|at| {
+            let value = packet[at + before.needle().len()..].trim_ascii_start();
+            matches!(value, [b'"', first, ..] if *first != b'"')
+        })
+    };
+    let told = match dialect {
+        Dialect::OpenaiChat => text_follows(&CHAT),
+        Dialect::AnthropicMessages => text_follows(&MESSAGES),
+        Dialect::OpenaiResponses => RESPONSES.find(packet).is_some(),
+        Dialect::GeminiGenerateContent | Dialect::BedrockConverse => false,
+    };
+    told && FAILURE.find(packet).is_none()
+}
+
 /// Data of an event in any dialect, known to our decoder or not: JSON, or the word with which chat ends.
 fn is_event(data: &[u8]) -> bool {
     data.starts_with(b"[DONE]") || serde_json::from_slice::<IgnoredAny>(data).is_ok()
@@ -120,9 +159,19 @@ pub(crate) fn excerpt(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use meseta_wire::dialect::Dialect;
-
     use super::*;
+
+    #[test]
+    fn a_packet_speaks_when_a_token_is_in_it_and_no_failure() {
+        let chat = |packet: &str| speaks(Dialect::OpenaiChat, packet.as_bytes());
+        let role = r#"data: {"choices":[{"delta":{"role":"assistant","content":""}}]}"#;
+        let token = r#"data: {"choices":[{"delta":{"content": "Hi"}}]}"#;
+        assert!(!chat(role) && chat(token) && chat(&format!("{role}\n\n{token}\n\n")));
+        assert!(!chat(&format!("{token}\n\ndata: {{\"error\":{{}}}}\n\n")));
+        let messages = |packet: &str| speaks(Dialect::AnthropicMessages, packet.as_bytes());
+        assert!(messages(r#"{"delta":{"type":"text_delta","text":"Hi"}}"#));
+        assert!(!messages(r#"{"content_block":{"type":"text","text":""}}"#));
+    }
 
     /// What is made of a stream that passes as it is.
     fn read(data: &str) -> Opened {
