@@ -32,7 +32,7 @@ fn each_cause_has_its_own() {
         document["names"]["by-alias"] = json!("b");
         let second = pool("q", &["d"]);
         document["pools"].as_array_mut().expect("pools").push(second);
-        at(document, "a")["timeouts"]["first_token_ms"] = json!(100);
+        at(document, "a")["timeouts"]["first_token_ms"] = json!(1_500);
         at(document, "a")["health"]["failures"] = json!(0);
         document["retry_budget"] = no_retries();
     });
