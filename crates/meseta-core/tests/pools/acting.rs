@@ -10,7 +10,7 @@ fn town() -> Town {
         for name in ["a", "b"] {
             at(document, name)["dialects"] = json!(["openai_chat", "openai_responses"]);
         }
-        at(document, "a")["timeouts"]["first_token_ms"] = json!(100);
+        at(document, "a")["timeouts"]["first_token_ms"] = json!(1_000);
         document["pools"][0]["fallback"] = json!([{"name": "b", "on": ["error", "timeout", "rate_limit"]}]);
     })
 }

@@ -27,7 +27,8 @@ fn the_next_member_is_asked_and_the_record_says_why() {
         ("garbage=json", "upstream.invalid_answer", "error"),
         ("first=5s", "upstream.first_token_timeout", "timeout"),
     ] {
-        let town = town(&["a", "b"], |document| at(document, "a")["timeouts"]["first_token_ms"] = json!(100));
+        let town =
+            town(&["a", "b"], |document| at(document, "a")["timeouts"]["first_token_ms"] = json!(1_000));
         town.order("a", directives);
         let reply = town.ask("p");
         assert_eq!((who(&reply), reply.header("x-meseta-attempts")), ("b", Some("2")), "{directives}");
