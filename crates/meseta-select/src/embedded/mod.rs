@@ -1,0 +1,1 @@
+//! Chooses by static embeddings and by the words themselves, without asking anybody.

@@ -1,0 +1,1 @@
+//! What can be chosen: a name and what is said of it.

@@ -1,0 +1,1 @@
+//! The operator's own rules, which go before any chooser.

@@ -1,0 +1,1 @@
+//! A conversation as a chooser sees it.
