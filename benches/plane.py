@@ -78,7 +78,7 @@ class Meseta(Contender):
             "max_bytes": 2 << 30,
         }
         return {
-            "format": 3,
+            "format": 4,
             "listeners": [self._listener(setting)],
             "targets": [self._target(setting)],
             "pools": [],
@@ -100,6 +100,12 @@ class Meseta(Contender):
                 "minimum_prefix_tokens": 1024,
             },
             "shared": None,
+            "agents": [],
+            "preferences": [],
+            "chooser": {"rules": [], "embedded": None, "model": None, "user_turns_only": False},
+            "histories": None,
+            "context_key": None,
+            "latencies": {},
         }
 
     def _listener(self, setting: Setting) -> dict[str, object]:
@@ -118,6 +124,7 @@ class Meseta(Contender):
                 "streams_per_connection": 128,
             },
             "timeouts": {"head_ms": 60000, "body_ms": 60000},
+            "orchestration": None,
         }
 
     def _target(self, setting: Setting) -> dict[str, object]:

@@ -202,6 +202,7 @@ pub(crate) async fn stored(
         let status = match &answer {
             Ok(Outbound::Answer(answer, _)) => answer.head.status,
             Ok(Outbound::Own(status, _)) => *status,
+            Ok(Outbound::Inner(response, _)) => response.status(),
             Err(error) => error.status(),
         };
         // Ours goes last: without it the client could not ask again for what the provider has not deleted.

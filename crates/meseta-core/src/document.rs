@@ -8,8 +8,16 @@ use std::net::{IpAddr, SocketAddr};
 use meseta_wire::dialect::{Dialect, MaxTokensField, Quirks, ReasoningField};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::histories::HistoriesDocument;
+use crate::select::{ChooserDocument, PreferenceDocument};
+
+mod agents;
 mod traffic;
 
+pub use agents::{
+    AgentDocument, HistoryDocument, HistoryMode, HoldDocument, ListedAgent, Merge, OrchestrationDocument,
+    ParallelDocument, SigningKey, Strategy, SuperviseDocument,
+};
 pub use traffic::{
     AdmissionSettings, BudgetSettings, CacheMarks, FallbackDocument, HealthDocument, HedgeDocument,
     LimitsDocument, MemberDocument, PoolDocument, PoolTimeouts, Price, Priority, ProbeKind, ProbeSettings,
@@ -17,7 +25,7 @@ pub use traffic::{
 };
 
 /// The only format there is.
-pub const FORMAT: u32 = 3;
+pub const FORMAT: u32 = 4;
 
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
@@ -36,6 +44,16 @@ pub struct Document {
     pub admission: Option<AdmissionSettings>,
     pub sessions: SessionSettings,
     pub shared: Option<SharedSettings>,
+    pub agents: Vec<AgentDocument>,
+    /// Routes to models, in the order in which they were written.
+    pub preferences: Vec<PreferenceDocument>,
+    pub chooser: ChooserDocument,
+    /// Where conversations are that Meseta keeps; `None` keeps none.
+    pub histories: Option<HistoriesDocument>,
+    /// Signs what agents are told of the run that they work for; `None` signs with a key of this start.
+    pub context_key: Option<SigningKey>,
+    /// Of models, from elsewhere; the unit is of no matter, less is better.
+    pub latencies: BTreeMap<String, f64>,
 }
 
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -49,6 +67,8 @@ pub struct Listener {
     pub tls: Option<ListenerTls>,
     pub limits: Limits,
     pub timeouts: ListenerTimeouts,
+    /// Exactly for a listener of type `agent`.
+    pub orchestration: Option<OrchestrationDocument>,
 }
 
 impl Listener {
@@ -66,7 +86,10 @@ impl Listener {
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ListenerType {
+    /// Clients name a model.
     Model,
+    /// Clients speak, and agents are found for them.
+    Agent,
 }
 
 #[derive(Clone, Debug, Deserialize, Serialize)]

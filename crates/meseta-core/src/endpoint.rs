@@ -40,6 +40,8 @@ impl Call {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Endpoint<'a> {
     Call(Call),
+    /// Who would be asked, without asking.
+    Decision(Call),
     /// A stored answer of the Responses API, to read.
     Response(&'a str),
     /// The same, to delete.
@@ -61,6 +63,9 @@ impl Endpoint<'_> {
             "/v1/messages" => (Endpoint::Call(Call::Messages), POST),
             "/v1/messages/count_tokens" => (Endpoint::Call(Call::CountTokens), POST),
             "/v1/embeddings" => (Endpoint::Call(Call::Embeddings), POST),
+            "/routing/v1/chat/completions" => (Endpoint::Decision(Call::Chat), POST),
+            "/routing/v1/responses" => (Endpoint::Decision(Call::Responses), POST),
+            "/routing/v1/messages" => (Endpoint::Decision(Call::Messages), POST),
             "/v1/models" => (Endpoint::Models, GET),
             "/healthz" => (Endpoint::Health, GET),
             "/readyz" => (Endpoint::Ready, GET),
@@ -82,6 +87,7 @@ impl Endpoint<'_> {
 
     /// What the client at this path speaks, also when the path is wrong: its errors must be ones that it can read.
     pub fn dialect(path: &str) -> Dialect {
+        let path = path.strip_prefix("/routing").unwrap_or(path);
         if path.starts_with("/v1/messages") {
             Dialect::AnthropicMessages
         } else if path.starts_with("/v1/responses") {
@@ -102,7 +108,8 @@ fn is_segment(text: &str) -> bool {
 
 fn not_found(path: &str) -> Error {
     const SERVED: &str = "POST /v1/chat/completions, POST /v1/responses, GET and DELETE /v1/responses/{id}, \
-                          POST /v1/messages, POST /v1/messages/count_tokens, POST /v1/embeddings, GET /v1/models, \
+                          POST /v1/messages, POST /v1/messages/count_tokens, POST /v1/embeddings, \
+                          POST /routing/v1/{chat/completions,responses,messages}, GET /v1/models, \
                           GET /v1/models/{id}, GET /healthz, GET /readyz";
     let is_call = |path: &str| {
         Endpoint::find(&Method::POST, path).is_ok_and(|found| matches!(found, Endpoint::Call(_)))

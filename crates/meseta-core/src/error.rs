@@ -135,6 +135,21 @@ codes! {
     ResponseNotFound "response.not_found" 404 Client Never
         "No stored answer of the Responses API has this id: it was never stored, is too old, was deleted, or belongs to another key."
         "Send the whole conversation as `input`; `responses.keep` says how long answers are kept."
+    AgentNotFound "agent.not_found" 404 Client Never
+        "The listener has no agent of this name, or a reload has taken it away."
+        "Ask the listener without `x-meseta-agent`, or add the agent to `agents` of the listener."
+    AgentUnavailable "agent.unavailable" 503 Plane Same
+        "The agent has no instance that is ready, and none became ready while requests wait."
+        "Look at `meseta agents list` and `meseta agents logs ID`; the agent may be crashing, or slow to start."
+    AgentLate "agent.late" 504 Upstream Same
+        "Not enough agents answered in the time that the listener gives them."
+        "Raise `parallel.deadline` or `supervise.time`, lower `parallel.quorum`, or look at the agents' own times in the trace."
+    AgentCycle "agent.cycle" 508 Client Never
+        "An agent was called, through other agents perhaps, by itself."
+        "Look at the run's trace to see who called whom; an agent should not ask a listener that leads back to it."
+    AgentDepth "agent.depth" 508 Client Never
+        "Agents have called agents more often than the listener's `depth` allows."
+        "Raise `depth` of the listener if the agents are meant to call each other so deep."
     UpstreamConnectFailed "upstream.connect_failed" 502 Upstream Elsewhere
         "The provider's host could not be found or refused the connection."
         "Check `base_url`, DNS and the network; `meseta doctor --online` tries every provider."

@@ -6,16 +6,17 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use http::request::Parts;
-use http::{HeaderName, Method, Request, Response, StatusCode};
+use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use meseta_wire::resume::Partial;
 
 use crate::continuation::{Continued, recall, stored};
 use crate::deadline::Hints;
+use crate::decision;
 use crate::endpoint::{Call, Endpoint};
 use crate::error::Error;
-use crate::log::Reason;
 use crate::models;
+use crate::orchestrate::orchestrate;
 use crate::plan::{Next, Plan, Terms};
 use crate::respond;
 use crate::serve::{Door, Worker};
@@ -27,8 +28,8 @@ use crate::stages::pick::{self, pick};
 use crate::stages::read::{Ask, discard, read};
 use crate::stages::relay::{Body, relay};
 use crate::stages::send::{Answer, AnswerBody, Failed, Lost, hedge};
-use crate::stages::translate::{Translated, translate};
-use crate::trip::Trip;
+use crate::stages::translate::{IDEMPOTENCY_KEY, Translated, translate};
+use crate::trip::{Ended, Trip};
 
 pub(crate) async fn handle(
     worker: Rc<Worker>,
@@ -39,13 +40,22 @@ pub(crate) async fn handle(
     let (mut head, mut body) = request.into_parts();
     let mut trip = Trip::begin(worker, snapshot, door, head.method.clone(), head.uri.path());
     match travel(&mut trip, &mut head, &mut body).await {
-        // `settle` and `record` follow when the trip is dropped: with the answer's last byte, or when the client leaves.
-        Ok(Outbound::Answer(answer, onward)) => relay(trip, *answer, onward),
-        Ok(Outbound::Own(status, document)) => respond::json(trip, status, document),
         Err(error) => {
             Box::pin(discard(&head.headers, &mut body, &error)).await;
             respond::failure(trip, &error)
         }
+        other => answer(trip, other),
+    }
+}
+
+/// What becomes of a request, as a response.
+pub(crate) fn answer(trip: Trip, outbound: Result<Outbound, Error>) -> Response<Body> {
+    match outbound {
+        // `settle` and `record` follow when the trip is dropped: with the answer's last byte, or when the client leaves.
+        Ok(Outbound::Answer(answer, onward)) => relay(trip, *answer, onward),
+        Ok(Outbound::Own(status, document)) => respond::json(trip, status, document),
+        Ok(Outbound::Inner(inner, ended)) => respond::inner(trip, inner, ended),
+        Err(error) => respond::failure(trip, &error),
     }
 }
 
@@ -54,9 +64,9 @@ pub(crate) enum Outbound {
     /// The request and its plan go along with a stream that another target could take up.
     Answer(Box<Answer>, Option<Box<Journey>>),
     Own(StatusCode, Vec<u8>),
+    /// The answer to a request that was made for this one, and where it leaves how it ended.
+    Inner(Response<Body>, Ended),
 }
-
-const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
 /// A request on its way: what was asked, and who may still answer it.
 pub(crate) struct Journey {
@@ -65,6 +75,8 @@ pub(crate) struct Journey {
     pub plan: Plan,
     /// What the client was told of it, if that is more than nothing: the request is for the rest.
     pub told: Option<Box<Partial>>,
+    /// The request may arrive at a provider twice.
+    repeatable: bool,
 }
 
 async fn travel(trip: &mut Trip, head: &mut Parts, body: &mut Incoming) -> Result<Outbound, Error> {
@@ -76,9 +88,11 @@ async fn travel(trip: &mut Trip, head: &mut Parts, body: &mut Incoming) -> Resul
         return Ok(Outbound::Own(status, document));
     }
     let listener = trip.listener(&snapshot)?;
+    trip.hints = Hints::read(&head.headers)?;
     let caller = identify(trip, listener, &head.headers)?;
+    let decide = matches!(endpoint, Endpoint::Decision(_));
     let call = match endpoint {
-        Endpoint::Call(call) => call,
+        Endpoint::Call(call) | Endpoint::Decision(call) => call,
         Endpoint::Response(id) => return stored(trip, caller, head, id, Method::GET).await,
         Endpoint::DeleteResponse(id) => {
             return stored(trip, caller, head, id, Method::DELETE).await;
@@ -88,12 +102,18 @@ async fn travel(trip: &mut Trip, head: &mut Parts, body: &mut Incoming) -> Resul
         }
         _ => return Ok(Outbound::Own(StatusCode::OK, models::list(&snapshot, &head.headers))),
     };
-    trip.patience(Hints::read(&head.headers)?);
     let ask = read(trip, listener, caller, call, &mut head.headers, body).await?;
     admit(trip, &ask).await?;
+    if let Some(rules) = snapshot.orchestration(&listener.name) {
+        // Boxed, so that the way to a model carries none of it.
+        return Box::pin(orchestrate(trip, rules.clone(), ask, decide)).await;
+    }
     let continued = recall(trip, &ask).await?;
     let plan = choose(trip, &ask).await?;
-    let mut journey = Journey { ask, continued, plan, told: None };
+    if decide {
+        return Ok(decision::of_models(trip, &plan));
+    }
+    let mut journey = Journey::new(ask, continued, plan);
     match walk(trip, &mut journey).await {
         Ok(outbound) => Ok(outbound.with(journey)),
         Err(failed) => failed.into_outbound(trip.acted),
@@ -104,9 +124,6 @@ async fn travel(trip: &mut Trip, head: &mut Parts, body: &mut Incoming) -> Resul
 pub(crate) async fn walk(trip: &mut Trip, journey: &mut Journey) -> Result<Outbound, Failed> {
     loop {
         let picked = pick(trip, &mut journey.plan).await?;
-        if journey.plan.resuming {
-            picked.track.note(|attempt| attempt.reason = Reason::Resume);
-        }
         let sent = match translate(trip, journey, picked) {
             Ok(Translated::Ready(sending)) => hedge(trip, journey, *sending).await,
             Ok(Translated::Answered(document)) => {
@@ -128,6 +145,17 @@ pub(crate) async fn walk(trip: &mut Trip, journey: &mut Journey) -> Result<Outbo
 }
 
 impl Journey {
+    pub fn new(ask: Ask, continued: Option<Continued>, plan: Plan) -> Journey {
+        // A client that names its request does not mind: the provider knows the name.
+        let repeatable = !ask.envelope.acts || ask.headers.contains_key(IDEMPOTENCY_KEY);
+        Journey { ask, continued, plan, told: None, repeatable }
+    }
+
+    /// An agent may do anything, and twice.
+    pub fn to_agent(ask: Ask, continued: Option<Continued>, plan: Plan) -> Journey {
+        Journey { repeatable: false, ..Journey::new(ask, continued, plan) }
+    }
+
     /// Whether another target could take the stream up if this one broke off.
     fn may_resume(&self, answer: &Answer) -> bool {
         let conversation = matches!(self.ask.call, Call::Chat | Call::Responses | Call::Messages);
@@ -135,10 +163,8 @@ impl Journey {
         conversation && stream && self.plan.resume == Resume::Text
     }
 
-    /// Whether the request may arrive at a provider twice. A client that names its request does not mind: the provider
-    /// knows the name.
     pub fn may_repeat(&self) -> bool {
-        !self.ask.envelope.acts || self.ask.headers.contains_key(IDEMPOTENCY_KEY)
+        self.repeatable
     }
 
     /// What to do now that a call failed.
@@ -154,7 +180,7 @@ impl Journey {
 
 impl Outbound {
     /// A stream that another target could take up keeps what is needed for that.
-    fn with(self, journey: Journey) -> Outbound {
+    pub fn with(self, journey: Journey) -> Outbound {
         match self {
             Outbound::Answer(answer, _) if journey.may_resume(&answer) => {
                 Outbound::Answer(answer, Some(Box::new(journey)))

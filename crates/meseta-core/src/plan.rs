@@ -18,7 +18,7 @@ use crate::health::{Call, Place, Standing, Ticket, select};
 use crate::log::Reason;
 use crate::plan::candidate::Candidate;
 pub(crate) use crate::plan::candidate::Choice;
-use crate::pool::{Causes, Member, Policy};
+use crate::pool::{Causes, Member, Policy, Pool};
 use crate::sessions;
 use crate::snapshot::{Named, Resume, Snapshot};
 use crate::stages::send::{Failed, Lost};
@@ -35,8 +35,7 @@ pub(crate) struct Plan {
     ahead: VecDeque<(Arc<str>, Causes)>,
     /// Names that had their turn: chains of fallbacks may meet.
     behind: Vec<Arc<str>>,
-    /// Why the next call is made.
-    pub reason: Reason,
+    reason: Reason,
     /// Places the session among the members, for `session_hash`.
     pub session: Option<u64>,
     /// The member that the session stays with while it can answer.
@@ -85,8 +84,15 @@ pub(crate) enum Next {
 
 impl Plan {
     pub fn new(snapshot: Arc<Snapshot>, name: Arc<str>, named: Named) -> Plan {
+        let mut plan = Plan::empty(snapshot);
+        plan.enter(name, named);
+        plan.resume = plan.policy.resume;
+        plan
+    }
+
+    fn empty(snapshot: Arc<Snapshot>) -> Plan {
         let plain = snapshot.plain();
-        let mut plan = Plan {
+        Plan {
             snapshot,
             policy: plain,
             candidates: Vec::new(),
@@ -105,10 +111,35 @@ impl Plan {
             earlier: Vec::new(),
             best: None,
             free_again: None,
+        }
+    }
+
+    /// Of an agent: every instance, and the model that the client named, which is the agent's to make use of.
+    pub fn of_agent(snapshot: Arc<Snapshot>, pool: &Pool, model: Option<&Arc<str>>) -> Plan {
+        let mut plan = Plan::empty(snapshot);
+        plan.turn = pool.turn();
+        plan.policy = pool.policy.clone();
+        let member = |member: &Member| match model {
+            Some(model) => Member { model: model.clone(), ..member.clone() },
+            None => member.clone(),
         };
-        plan.enter(name, named);
-        plan.resume = plan.policy.resume;
+        plan.candidates = pool.members.iter().map(member).map(Candidate::new).collect();
         plan
+    }
+
+    /// Why the next call is made.
+    pub fn reason(&self) -> Reason {
+        if self.resuming { Reason::Resume } else { self.reason }
+    }
+
+    /// The names that may be asked, in their order: the one that is tried now, and those after it.
+    pub fn names(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.behind.last().into_iter().chain(self.ahead.iter().map(|(name, _)| name))
+    }
+
+    /// The name that is tried first.
+    pub fn name(&self) -> &Arc<str> {
+        self.behind.first().unwrap_or(&self.policy.name)
     }
 
     fn enter(&mut self, name: Arc<str>, named: Named) {

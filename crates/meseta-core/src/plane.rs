@@ -18,6 +18,8 @@ use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use crate::admission::{AdmissionSettings, Gate};
+use crate::agents::ContextKey;
+use crate::agents::room::{AgentStatus, Rooms};
 use crate::conversations::{Store, StoreSettings};
 use crate::dice::Dice;
 use crate::health::budget::RetryBudget;
@@ -103,6 +105,8 @@ impl Plane {
         let opened = open_sockets(&snapshot.listeners, &[], &acceptor)?;
         let log = snapshot.log.as_ref().map(Writer::start).transpose().map_err(StartError::Log)?;
         let conversations = snapshot.responses.as_ref().map(open_store).transpose()?;
+        let context_key = ContextKey::new(snapshot.context_key.as_ref())
+            .map_err(|_| StartError::Bind("The system gives no random numbers.".to_owned()))?;
         let shared = Arc::new(Shared {
             conversations,
             retry_budget: ArcSwap::from_pointee(retry_budget(&snapshot)),
@@ -113,6 +117,9 @@ impl Plane {
             tls,
             draining: AtomicBool::new(false),
             sessions: Sessions::default(),
+            rooms: Rooms::default(),
+            runs: Arc::default(),
+            context_key,
         });
         let keeper = join_replicas(&shared)?;
         let (phase, _) = watch::channel(Phase::Serving);
@@ -159,6 +166,7 @@ impl Plane {
         if snapshot.log != current.log
             || snapshot.responses != current.responses
             || snapshot.shared != current.shared
+            || snapshot.histories != current.histories
         {
             return Err(StartError::Snapshot(SnapshotError(
                 "`store`, `responses` and `shared` cannot change while the plane serves; restart it for that"
@@ -183,6 +191,8 @@ impl Plane {
             self.shared.retry_budget.store(Arc::new(retry_budget(&snapshot)));
         }
         self.shared.snapshot.store(snapshot.clone());
+        self.shared.rooms.swapped();
+        self.shared.rooms.retain(|id| snapshot.agent(id).is_some());
         self.shared.gate.configure(admission(&snapshot));
         configure_health(&snapshot);
         sockets.extend(opened.fresh.into_iter().map(|fresh| self.serve(fresh, &threads.acceptor)));
@@ -247,6 +257,27 @@ impl Plane {
     /// How every target of the snapshot in force is doing, in the order of their names.
     pub fn health(&self) -> Vec<TargetStatus> {
         self.shared.health.status(Instant::now())
+    }
+
+    /// How every agent of the snapshot in force is doing, in the order of their ids.
+    pub fn agents(&self) -> Vec<AgentStatus> {
+        let snapshot = self.shared.snapshot.load();
+        let health = self.health();
+        let mut agents: Vec<AgentStatus> = snapshot
+            .agents()
+            .map(|agent| {
+                let place = format!("{}/", agent.pool.policy.name);
+                let targets = health.iter().filter(|target| target.name.starts_with(&place));
+                self.shared.rooms.status(&agent.id, targets.map(|target| target.in_flight).sum())
+            })
+            .collect();
+        agents.sort_by(|one, other| one.id.cmp(&other.id));
+        agents
+    }
+
+    /// The agents that requests wait for, as soon as somebody begins to wait, or when the time is over. Blocks.
+    pub fn wanted(&self, patience: Duration) -> Vec<String> {
+        self.shared.rooms.wanted(patience)
     }
 
     /// Forgets failures and limits, of one target or of all, so that they are asked again. How many had any.

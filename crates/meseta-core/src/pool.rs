@@ -16,7 +16,7 @@ use crate::target::{Target, Timeouts};
 
 pub struct Pool {
     pub policy: Arc<Policy>,
-    /// Never empty.
+    /// Never empty, but for an agent's.
     pub members: Vec<Member>,
     /// How often the pool was asked: whose turn it is.
     turns: AtomicU64,
@@ -176,10 +176,19 @@ impl Pool {
         targets: &HashMap<String, Arc<Target>>,
         before: Option<&Pool>,
     ) -> Result<Pool, SnapshotError> {
-        let place = format!("pool {}", document.name);
         if document.members.is_empty() {
-            return refuse(format!("{place} has no members"));
+            return refuse(format!("pool {} has no members", document.name));
         }
+        Pool::compile_agent(document, targets, before)
+    }
+
+    /// Of an agent, which may have no instance at present.
+    pub(crate) fn compile_agent(
+        document: PoolDocument,
+        targets: &HashMap<String, Arc<Target>>,
+        before: Option<&Pool>,
+    ) -> Result<Pool, SnapshotError> {
+        let place = format!("pool {}", document.name);
         let members = document
             .members
             .into_iter()

@@ -127,15 +127,15 @@ impl Prober {
     async fn ask(&self, target: &Target, settings: ProbeSettings) -> Result<(), Cause> {
         // A probe has no client whose credential it could bring.
         let kind = if target.is_passthrough() { ProbeKind::Connect } else { settings.kind };
-        match (kind, &target.models, completion(target)) {
-            (ProbeKind::Models, Some(address), _) => {
-                self.call_with_any_key(target, &Method::GET, address, &Bytes::new()).await
-            }
-            (ProbeKind::Completion, _, Some((address, body))) => {
-                self.call_with_any_key(target, &Method::POST, &address, &body).await
-            }
-            // A wildcard has no model that could be asked, Bedrock no list of models where it is called.
-            _ => self.pool.reach(target, target.timeouts.connect).await.map_err(|error| failed(&error)),
+        let asked = match kind {
+            ProbeKind::Connect => None,
+            // Bedrock has no list of models where it is called, a wildcard no model that could be asked.
+            ProbeKind::Models => target.models.clone().map(|address| (Method::GET, address, Bytes::new())),
+            ProbeKind::Completion => completion(target).map(|(address, body)| (Method::POST, address, body)),
+        };
+        match asked {
+            Some((method, address, body)) => self.call_with_any_key(target, &method, &address, &body).await,
+            None => self.pool.reach(target, target.timeouts.connect).await.map_err(|error| failed(&error)),
         }
     }
 

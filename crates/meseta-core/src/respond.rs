@@ -13,15 +13,18 @@ use meseta_wire::responses;
 
 use crate::error::{Blame, Code, Error, Retry};
 use crate::retry_advice::{SHOULD_RETRY, retry_harms};
-use crate::stages::relay::{Body, Seam};
+use crate::stages::Stage;
+use crate::stages::relay::{Body, Inner, Seam};
 use crate::stages::translate::seconds;
-use crate::trip::Trip;
+use crate::trip::{Ended, Trip};
 
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-meseta-request-id");
 /// Who answered.
 pub(crate) const MODEL: HeaderName = HeaderName::from_static("x-meseta-model");
 /// Which name of the configuration led there.
 pub(crate) const ROUTE: HeaderName = HeaderName::from_static("x-meseta-route");
+/// The agents that were asked.
+pub(crate) const AGENTS: HeaderName = HeaderName::from_static("x-meseta-agents");
 pub(crate) const ATTEMPTS: HeaderName = HeaderName::from_static("x-meseta-attempts");
 /// What a translation left out or changed, by the names of the client's fields.
 pub(crate) const DROPPED: HeaderName = HeaderName::from_static("x-meseta-dropped");
@@ -81,6 +84,28 @@ pub(crate) fn failure(mut trip: Trip, error: &Error) -> Response<Body> {
     response
 }
 
+/// The answer to a request that was made for this one, on its way to the client of this one.
+pub(crate) fn inner(mut trip: Trip, response: Response<Body>, ended: Ended) -> Response<Body> {
+    trip.enter(Stage::Relay);
+    let (mut head, body) = response.into_parts();
+    for name in [
+        REQUEST_ID,
+        ATTEMPTS,
+        ROUTE,
+        HeaderName::from_static("request-id"),
+        HeaderName::from_static("x-request-id"),
+    ] {
+        head.headers.remove(name);
+    }
+    sign(&mut head.headers, &trip);
+    let agents = trip.ask.agents.join(",");
+    if let Some(agents) = HeaderValue::from_str(&agents).ok().filter(|agents| !agents.is_empty()) {
+        head.headers.insert(AGENTS, agents);
+    }
+    let status = head.status.as_u16();
+    Response::from_parts(head, Body::Inner(Box::new(Inner::new(trip, body, ended, status))))
+}
+
 /// Rounded up: a client that came back too early would only be refused again.
 pub(crate) fn whole_seconds(after: Duration) -> u64 {
     u64::try_from(after.as_millis().div_ceil(1_000).max(1)).unwrap_or(u64::MAX)
@@ -133,13 +158,18 @@ pub(crate) fn described(error: &Error) -> Failure<'_> {
         message: error.message.as_ref().into(),
         kind: match (error.code, error.code.blame()) {
             (Code::AuthMissing | Code::AuthInvalid, _) => FailureKind::Authentication,
-            (Code::ModelNotFound | Code::RouteNotFound | Code::ResponseNotFound, _) => FailureKind::NotFound,
+            (Code::ModelNotFound | Code::RouteNotFound | Code::ResponseNotFound | Code::AgentNotFound, _) => {
+                FailureKind::NotFound
+            }
             (Code::RequestTooLarge, _) => FailureKind::TooLarge,
             (Code::RequestOriginRefused, _) => FailureKind::Permission,
             (Code::UpstreamLimited | Code::LimitConcurrency, _) => FailureKind::RateLimit,
-            (Code::PlaneOverloaded | Code::PlaneShed | Code::UpstreamBusy, _) => FailureKind::Overloaded,
+            (Code::PlaneOverloaded | Code::PlaneShed | Code::UpstreamBusy | Code::AgentUnavailable, _) => {
+                FailureKind::Overloaded
+            }
             (
                 Code::RequestDeadline
+                | Code::AgentLate
                 | Code::UpstreamConnectTimeout
                 | Code::UpstreamFirstTokenTimeout
                 | Code::UpstreamIdleTimeout

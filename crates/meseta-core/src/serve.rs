@@ -27,6 +27,9 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 
 use crate::admission::Gate;
+use crate::agents::ContextKey;
+use crate::agents::room::Rooms;
+use crate::agents::runs::Runs;
 use crate::conversations::Store;
 use crate::dice::Dice;
 use crate::handle::handle;
@@ -63,6 +66,12 @@ pub(crate) struct Shared {
     pub retry_budget: ArcSwap<RetryBudget>,
     /// Where each session's cache is warm, and the store in which the replicas share that.
     pub sessions: Sessions,
+    /// Where requests wait for agents.
+    pub rooms: Rooms,
+    /// What runs cost that have a budget.
+    pub runs: Arc<Runs>,
+    /// Signs what agents are told.
+    pub context_key: ContextKey,
 }
 
 impl Shared {

@@ -5,14 +5,16 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use crate::agents::{Agent, Orchestration};
 pub(crate) use crate::document::hex;
 use crate::document::refuse;
 pub use crate::document::{
     AdmissionSettings, CatalogEntry, Document, HttpVersion, Listener, ListenerAuth, ListenerKey, ListenerTls,
-    LogSettings, Operation, Priority, ResponsesSettings, Resume, RetryBudgetSettings, Select,
-    SessionSettings, SharedSettings, SnapshotError,
+    ListenerType, LogSettings, Operation, Priority, ResponsesSettings, Resume, RetryBudgetSettings, Select,
+    SessionSettings, SharedSettings, SigningKey, SnapshotError,
 };
 use crate::health::Health;
+use crate::histories::HistoriesDocument;
 pub(crate) use crate::pool::{Member, Policy, Pool};
 pub use crate::target::{Address, CompiledAuth, Origin, Target, Timeouts};
 
@@ -29,6 +31,11 @@ pub struct Snapshot {
     pub admission: Option<AdmissionSettings>,
     pub sessions: SessionSettings,
     pub shared: Option<SharedSettings>,
+    pub histories: Option<HistoriesDocument>,
+    pub context_key: Option<SigningKey>,
+    agents: HashMap<Arc<str>, Arc<Agent>>,
+    /// By the listener's name.
+    orchestrations: HashMap<String, Arc<Orchestration>>,
     pools: HashMap<String, Arc<Pool>>,
     names: HashMap<String, Arc<Target>>,
     wildcards: HashMap<String, Arc<Target>>,
@@ -106,6 +113,30 @@ impl Snapshot {
             let before = before.and_then(|before| before.pools.get(&name)).map(|pool| &**pool);
             pools.insert(name, Arc::new(Pool::compile(pool, &by_name, before)?));
         }
+        let mut agents: HashMap<Arc<str>, Arc<Agent>> = HashMap::new();
+        for agent in document.agents {
+            let before = before.and_then(|before| before.agents.get(agent.id.as_str())).map(|agent| &**agent);
+            let agent = Arc::new(Agent::compile(agent, &by_name, before)?);
+            if let Some(twice) = agents.insert(agent.id.clone(), agent) {
+                return refuse(format!("two agents are named {}", twice.id));
+            }
+        }
+        let mut orchestrations = HashMap::new();
+        for listener in &document.listeners {
+            match (listener.r#type, &listener.orchestration) {
+                (ListenerType::Agent, Some(document)) => {
+                    let compiled = Orchestration::compile(&listener.name, document, &agents)?;
+                    orchestrations.insert(listener.name.clone(), Arc::new(compiled));
+                }
+                (ListenerType::Model, None) => {}
+                _ => {
+                    return refuse(format!(
+                        "the listener {} has an orchestration exactly if it is one for agents",
+                        listener.name
+                    ));
+                }
+            }
+        }
         check_listeners(&document.listeners)?;
         check_settings(&document.sessions, &document.retry_budget)?;
         let snapshot = Snapshot {
@@ -119,6 +150,10 @@ impl Snapshot {
             admission: document.admission,
             sessions: document.sessions,
             shared: document.shared,
+            histories: document.histories,
+            context_key: document.context_key,
+            agents,
+            orchestrations,
             pools,
             names,
             wildcards,
@@ -150,6 +185,19 @@ impl Snapshot {
         let (prefix, rest) = name.split_once('/')?;
         let target = self.wildcards.get(prefix)?;
         (!matches!(rest, "" | "*")).then(|| Named::Model(Member::plain(target.clone(), rest.into())))
+    }
+
+    pub(crate) fn agent(&self, id: &str) -> Option<&Arc<Agent>> {
+        self.agents.get(id)
+    }
+
+    pub(crate) fn agents(&self) -> impl Iterator<Item = &Arc<Agent>> {
+        self.agents.values()
+    }
+
+    /// What the listener of that name does with a conversation; `None` for one that serves models.
+    pub(crate) fn orchestration(&self, listener: &str) -> Option<&Arc<Orchestration>> {
+        self.orchestrations.get(listener)
     }
 
     /// How models are asked that stand in no pool.

@@ -1,19 +1,22 @@
 //! The record of one request while it is under way: ids, clock, notes. Whatever ends the request (an answer, an error, a
 //! client that leaves, a panic) drops the trip, and the drop settles and records it, once.
 
+use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use http::Method;
 use meseta_wire::dialect::Dialect;
 
 use crate::admission::Pass;
+use crate::agents::Lineage;
 use crate::attempts::Attempts;
 use crate::deadline::{self, Hints, Passed, Progress};
 use crate::endpoint::Endpoint;
 use crate::error::{Code, Error};
+use crate::log::Decision;
 use crate::log::RequestId;
 use crate::serve::{Door, Worker};
 use crate::sessions::Turn;
@@ -44,6 +47,12 @@ pub(crate) struct Trip {
     pub pass: Option<Pass>,
     /// The session that the request belongs to, if there is one to be kept.
     pub turn: Option<Box<Turn>>,
+    /// Where the request comes from, when it is part of a run that has begun elsewhere.
+    pub lineage: Option<Box<Lineage>>,
+    /// Whom it tells how it ended: the request that it is made for.
+    pub ended: Option<Ended>,
+    /// How agents or a model were chosen.
+    pub decisions: Vec<Decision>,
     /// Health checks leave no row.
     pub recorded: bool,
     stages: [u32; STAGES],
@@ -66,6 +75,14 @@ pub(crate) struct AskNotes {
     pub tokens: u64,
     /// Microseconds before the plane let it in.
     pub waited: u32,
+    /// The agent that is asked.
+    pub agent: Option<Arc<str>>,
+    /// The agent that asks.
+    pub caller: Option<Arc<str>>,
+    /// The preference that the conversation matched.
+    pub route: Option<Arc<str>>,
+    /// The agents that were asked, in their order.
+    pub agents: Vec<Arc<str>>,
 }
 
 /// What went back to the client.
@@ -94,10 +111,30 @@ impl AnswerNotes {
 }
 
 /// How it ended.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Outcome {
     pub status: u16,
     pub code: Option<Code>,
+}
+
+/// Where a request that was made for another one leaves how it ended.
+#[derive(Clone, Default)]
+pub(crate) struct Ended(Rc<Cell<Option<Outcome>>>);
+
+impl Ended {
+    pub fn with(outcome: Option<Outcome>) -> Ended {
+        Ended(Rc::new(Cell::new(outcome)))
+    }
+
+    pub fn get(&self) -> Option<Outcome> {
+        self.0.get()
+    }
+}
+
+/// Milliseconds since 1970.
+pub(crate) fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 impl Trip {
@@ -130,18 +167,80 @@ impl Trip {
             acted: false,
             pass: None,
             turn: None,
+            lineage: None,
+            ended: None,
+            decisions: Vec::new(),
             recorded: true,
             stages: [u32::MAX; STAGES],
         }
     }
 
+    /// A request that is made for this one. It is not counted as one of a client's.
+    pub fn hop(&self) -> Trip {
+        let ask = AskNotes {
+            tokens: self.ask.tokens,
+            session: self.ask.session.clone(),
+            run: self.ask.run.clone(),
+            tags: self.ask.tags.clone(),
+            trace: self.ask.trace.clone(),
+            tenant: self.ask.tenant.clone(),
+            ..AskNotes::default()
+        };
+        let lineage = Lineage {
+            root: self.root(),
+            parent: self.id,
+            agents: self.agents().to_vec(),
+            deadline: None,
+            tenant: self.ask.tenant.clone(),
+            session: self.ask.session.clone(),
+            run: self.ask.run.clone(),
+        };
+        let since = self.started.elapsed();
+        Trip {
+            id: self.worker.ids.next(),
+            worker: self.worker.clone(),
+            snapshot: self.worker.shared.snapshot.load_full(),
+            door: self.door.clone(),
+            started: Instant::now(),
+            method: self.method.clone(),
+            path: self.path.clone(),
+            ask,
+            attempts: Attempts::default(),
+            answer: AnswerNotes::default(),
+            dialect: self.dialect,
+            outcome: None,
+            hints: Hints { total: self.hints.total.map(|total| total.saturating_sub(since)), ..self.hints },
+            told: None,
+            acted: false,
+            pass: None,
+            turn: None,
+            lineage: Some(Box::new(lineage)),
+            ended: Some(Ended::default()),
+            decisions: Vec::new(),
+            recorded: true,
+            stages: [u32::MAX; STAGES],
+        }
+    }
+
+    /// The request with which the run began.
+    pub fn root(&self) -> RequestId {
+        self.lineage.as_ref().map_or(self.id, |lineage| lineage.root)
+    }
+
+    /// The agents on the way here.
+    pub fn agents(&self) -> &[Arc<str>] {
+        // An agent that does not say for whom it works is still on the way to whomever it asks.
+        self.lineage.as_ref().map_or(self.ask.caller.as_slice(), |lineage| &lineage.agents)
+    }
+
+    /// Whether the plane itself makes it, for a request of a client.
+    pub fn is_hop(&self) -> bool {
+        self.ended.is_some()
+    }
+
     /// Microseconds since the request began.
     pub fn now(&self) -> u32 {
         u32::try_from(self.started.elapsed().as_micros()).unwrap_or(u32::MAX - 1)
-    }
-
-    pub fn patience(&mut self, hints: Hints) {
-        self.hints = hints;
     }
 
     /// The time limits of a call that begins now.
@@ -186,7 +285,10 @@ impl Trip {
 
     /// Sets how it ended, unless that is settled already.
     pub fn end(&mut self, status: u16, code: Option<Code>) {
-        self.outcome.get_or_insert(Outcome { status, code });
+        let outcome = *self.outcome.get_or_insert(Outcome { status, code });
+        if let Some(ended) = &self.ended {
+            ended.0.set(Some(outcome));
+        }
     }
 }
 

@@ -47,6 +47,35 @@ impl Plane {
         py.detach(|| self.0.reset_health(target))
     }
 
+    /// What is under way for every agent: `id`, `waiting` and `in_flight` requests, and `idle_ms` since one last came
+    /// (none when none has).
+    #[pyo3(signature = () -> "list[dict[str, object]]")]
+    fn agents<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyDict>>> {
+        let agents = py.detach(|| self.0.agents());
+        agents
+            .iter()
+            .map(|agent| {
+                let row = PyDict::new(py);
+                row.set_item("id", &agent.id)?;
+                row.set_item("waiting", agent.waiting)?;
+                row.set_item("in_flight", agent.in_flight)?;
+                row.set_item(
+                    "idle_ms",
+                    agent.idle.map(|idle| u64::try_from(idle.as_millis()).unwrap_or(u64::MAX)),
+                )?;
+                Ok(row)
+            })
+            .collect()
+    }
+
+    /// The agents that requests wait for because they have no instance: as soon as somebody begins to wait, or when
+    /// `timeout_seconds` are over.
+    #[pyo3(signature = (timeout_seconds))]
+    fn wanted(&self, py: Python<'_>, timeout_seconds: f64) -> Vec<String> {
+        let patience = Duration::try_from_secs_f64(timeout_seconds).unwrap_or(Duration::ZERO);
+        py.detach(|| self.0.wanted(patience))
+    }
+
     /// Counters and the addresses that are open.
     #[pyo3(signature = () -> "dict[str, object]")]
     fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {

@@ -14,7 +14,7 @@ mod writer;
 pub(crate) use attempt::{Attempt, Reason};
 pub use reader::{Reader, Value};
 pub use row::RequestId;
-pub(crate) use row::{Ids, RequestRow, Row};
+pub(crate) use row::{Decision, Ids, RequestRow, Row};
 pub use writer::LogStats;
 pub(crate) use writer::{LogSender, Writer};
 

@@ -72,6 +72,21 @@ impl Ids {
 pub(crate) struct Row {
     pub request: RequestRow,
     pub attempts: Vec<Attempt>,
+    pub decisions: Vec<Decision>,
+}
+
+/// How agents or a model were chosen for a request.
+pub(crate) struct Decision {
+    /// Who chose: rules, the embedded chooser, a model, …
+    pub step: &'static str,
+    pub chosen: Vec<Arc<str>>,
+    /// The rule's name, or how sure the chooser was.
+    pub why: String,
+    /// Everybody who was weighed, with a probability.
+    pub candidates: Vec<(Arc<str>, f32)>,
+    /// The steps before that handed on, and why.
+    pub passed: Vec<(&'static str, &'static str)>,
+    pub micros: u32,
 }
 
 pub(crate) struct RequestRow {
@@ -104,6 +119,18 @@ pub(crate) struct RequestRow {
     pub waited_us: u32,
     /// How often a broken stream was taken up by another target.
     pub resumed: u32,
+    /// The request that this one was made for.
+    pub parent: Option<RequestId>,
+    /// The request with which the run began.
+    pub root: Option<RequestId>,
+    /// The agent that was asked.
+    pub agent: Option<Arc<str>>,
+    /// The agent that asked.
+    pub caller: Option<Arc<str>>,
+    /// The preference that the conversation matched.
+    pub route: Option<Arc<str>>,
+    /// The agents that were asked, in their order.
+    pub agents: Vec<Arc<str>>,
     pub stages: Vec<(Stage, u32)>,
     pub snapshot: Arc<str>,
 }

@@ -2,7 +2,7 @@
 
 use rusqlite::Connection;
 
-const VERSION: i64 = 3;
+const VERSION: i64 = 4;
 
 const TABLES: &str = "
 CREATE TABLE requests (
@@ -44,8 +44,26 @@ CREATE TABLE requests (
     waited_us       INTEGER NOT NULL DEFAULT 0,
     resumed         INTEGER NOT NULL DEFAULT 0,
     cost_usd        REAL,
-    cost_source     TEXT
+    cost_source     TEXT,
+    parent          INTEGER,
+    root            INTEGER,
+    agent           TEXT,
+    caller          TEXT,
+    route           TEXT,
+    agents          TEXT
 );
+CREATE INDEX requests_root ON requests (root) WHERE root IS NOT NULL;
+CREATE TABLE decisions (
+    request_id      INTEGER NOT NULL,
+    number          INTEGER NOT NULL,
+    step            TEXT NOT NULL,
+    chosen          TEXT NOT NULL,
+    why             TEXT NOT NULL,
+    candidates      TEXT NOT NULL,
+    passed          TEXT NOT NULL,
+    duration_us     INTEGER NOT NULL,
+    PRIMARY KEY (request_id, number)
+) WITHOUT ROWID;
 CREATE INDEX requests_session ON requests (session) WHERE session IS NOT NULL;
 CREATE TABLE attempts (
     request_id      INTEGER NOT NULL,
@@ -127,19 +145,46 @@ ALTER TABLE rollups ADD COLUMN cost_usd REAL NOT NULL DEFAULT 0;
 ALTER TABLE rollups ADD COLUMN unpriced INTEGER NOT NULL DEFAULT 0;
 ";
 
+/// What a file of version 3 lacks.
+const FROM_3: &str = "
+ALTER TABLE requests ADD COLUMN parent INTEGER;
+ALTER TABLE requests ADD COLUMN root INTEGER;
+ALTER TABLE requests ADD COLUMN agent TEXT;
+ALTER TABLE requests ADD COLUMN caller TEXT;
+ALTER TABLE requests ADD COLUMN route TEXT;
+ALTER TABLE requests ADD COLUMN agents TEXT;
+CREATE INDEX requests_root ON requests (root) WHERE root IS NOT NULL;
+CREATE TABLE decisions (
+    request_id      INTEGER NOT NULL,
+    number          INTEGER NOT NULL,
+    step            TEXT NOT NULL,
+    chosen          TEXT NOT NULL,
+    why             TEXT NOT NULL,
+    candidates      TEXT NOT NULL,
+    passed          TEXT NOT NULL,
+    duration_us     INTEGER NOT NULL,
+    PRIMARY KEY (request_id, number)
+) WITHOUT ROWID;
+";
+
 pub(super) const INSERT_REQUEST: &str = "
 INSERT OR IGNORE INTO requests (id, started_us, listener, method, path, model_requested, model, provider, target, stream, status,
     code, blame, attempts, duration_us, first_byte_us, request_bytes, response_bytes, chunks, input_tokens,
     cached_tokens, output_tokens, reasoning_tokens, usage_source, session, run, tags, trace_id, stages, snapshot,
-    cache_write_tokens, translated, dropped, tenant, pool, waited_us, resumed, cost_usd, cost_source)
+    cache_write_tokens, translated, dropped, tenant, pool, waited_us, resumed, cost_usd, cost_source,
+    parent, root, agent, caller, route, agents)
 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24,
-    ?25, ?26, ?27, ?28, ?29, ?30, ?31, ?32, ?33, ?34, ?35, ?36, ?37, ?38, ?39)";
+    ?25, ?26, ?27, ?28, ?29, ?30, ?31, ?32, ?33, ?34, ?35, ?36, ?37, ?38, ?39, ?40, ?41, ?42, ?43, ?44, ?45)";
 
 pub(super) const INSERT_ATTEMPT: &str = "
 INSERT INTO attempts (request_id, number, target, provider, model, started_us, connect_us, first_byte_us, duration_us,
     status, code, request_bytes, response_bytes, key, reason, cause, pieces, input_tokens, cached_tokens,
     cache_write_tokens, output_tokens, reasoning_tokens, usage_source, cost_usd)
 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24)";
+
+pub(super) const INSERT_DECISION: &str = "
+INSERT INTO decisions (request_id, number, step, chosen, why, candidates, passed, duration_us)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
 
 pub(super) const UPSERT_ROLLUP: &str = "
 INSERT INTO rollups VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)
@@ -165,8 +210,9 @@ pub(super) fn open(path: &str) -> Result<Connection, rusqlite::Error> {
     let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
     let missing: &[&str] = match version {
         0 => &[TABLES],
-        1 => &[FROM_1, FROM_2],
-        2 => &[FROM_2],
+        1 => &[FROM_1, FROM_2, FROM_3],
+        2 => &[FROM_2, FROM_3],
+        3 => &[FROM_3],
         VERSION => &[],
         newer => {
             return Err(rusqlite::Error::SqliteFailure(

@@ -8,7 +8,7 @@ use meseta_wire::usage::Usage;
 use rusqlite::{CachedStatement, Connection, params};
 
 use crate::Code;
-use crate::log::{Attempt, RequestRow, Row, schema};
+use crate::log::{Attempt, Decision, RequestRow, Row, schema};
 
 /// Stores the rows and says how many. A row whose id is there already (a clock was set back while Meseta was down) is
 /// left out alone: it must not take its whole batch with it.
@@ -18,6 +18,7 @@ pub(super) fn store(connection: &mut Connection, rows: &[Box<Row>]) -> Result<u6
     let mut rollups: HashMap<Key<'_>, Sums> = HashMap::new();
     {
         let mut insert_request = transaction.prepare_cached(schema::INSERT_REQUEST)?;
+        let mut insert_decision = transaction.prepare_cached(schema::INSERT_DECISION)?;
         let mut insert_attempt = transaction.prepare_cached(schema::INSERT_ATTEMPT)?;
         for row in rows {
             let account = Account::of(&row.attempts);
@@ -50,6 +51,18 @@ pub(super) fn store(connection: &mut Connection, rows: &[Box<Row>]) -> Result<u6
                     attempt.usage.map(|usage| integer(usage.reasoning)),
                     attempt.usage.map(|_| if attempt.estimated { "estimated" } else { "exact" }),
                     attempt.cost.map(dollars),
+                ])?;
+            }
+            for (number, decision) in (1_u32..).zip(&row.decisions) {
+                insert_decision.execute(params![
+                    row.request.id.0,
+                    number,
+                    decision.step,
+                    decision.chosen.join(","),
+                    decision.why,
+                    candidates(decision),
+                    passed(decision),
+                    decision.micros,
                 ])?;
             }
             rollups.entry(Key::of(&row.request)).or_default().add(&row.request, &account);
@@ -112,6 +125,12 @@ fn insert(
         request.resumed,
         account.cost.map(dollars),
         account.cost_source(),
+        request.parent.map(|id| id.0),
+        request.root.map(|id| id.0),
+        request.agent.as_deref(),
+        request.caller.as_deref(),
+        request.route.as_deref(),
+        (!request.agents.is_empty()).then(|| request.agents.join(",")),
     ])
 }
 
@@ -247,6 +266,17 @@ impl Sums {
 /// SQLite's integers are signed. A provider may claim any number of tokens; one beyond the range is the largest.
 fn integer(count: u64) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+/// `name=probability` for each, the likeliest first.
+fn candidates(decision: &Decision) -> String {
+    let each = |(name, probability): &(_, f32)| format!("{name}={probability:.3}");
+    decision.candidates.iter().map(each).collect::<Vec<String>>().join(" ")
+}
+
+/// `step=why` for each step that handed on.
+fn passed(decision: &Decision) -> String {
+    decision.passed.iter().map(|(step, why)| format!("{step}={why}")).collect::<Vec<_>>().join(" ")
 }
 
 fn stages(request: &RequestRow) -> String {

@@ -27,6 +27,7 @@ pub(super) fn tidy(connection: &mut Connection, settings: &LogSettings) -> Resul
     let transaction = connection.transaction()?;
     let deleted = transaction.execute("DELETE FROM requests WHERE id < ?1", [border])?;
     transaction.execute("DELETE FROM attempts WHERE request_id < ?1", [border])?;
+    transaction.execute("DELETE FROM decisions WHERE request_id < ?1", [border])?;
     transaction.commit()?;
     if deleted > 0 {
         // Gives back one page a step.

@@ -27,6 +27,14 @@ pub(crate) async fn choose(trip: &mut Trip, ask: &Ask) -> Result<Plan, Error> {
         .with_param("model"));
     };
     let Some(named) = snapshot.find(name) else { return Err(not_found(&snapshot, asked)) };
+    let mut plan = plan(trip, name, named);
+    let name = plan.name().clone();
+    session::stay(trip, ask, &name, &mut plan).await;
+    Ok(plan)
+}
+
+/// The plan of a name that was found.
+pub(crate) fn plan(trip: &mut Trip, name: &str, named: Named) -> Plan {
     let name: Arc<str> = match &named {
         Named::Pool(pool) => pool.policy.name.clone(),
         Named::Model(_) => name.into(),
@@ -39,9 +47,7 @@ pub(crate) async fn choose(trip: &mut Trip, ask: &Ask) -> Result<Plan, Error> {
     if trip.hints.retries == 0 && matches!(named, Named::Pool(_)) {
         trip.worker.shared.retry_budget.load().deposit(std::time::Instant::now());
     }
-    let mut plan = Plan::new(snapshot, name.clone(), named);
-    session::stay(trip, ask, &name, &mut plan).await;
-    Ok(plan)
+    Plan::new(trip.snapshot.clone(), name, named)
 }
 
 pub(crate) fn not_found(snapshot: &Snapshot, asked: &str) -> Error {

@@ -5,11 +5,12 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use subtle::{ConditionallySelectable, ConstantTimeEq};
 
 use crate::admission::Tenant;
+use crate::agents::{Agent, CONTEXT};
 use crate::conversations::Caller as Scope;
 use crate::error::{Code, Error};
-use crate::snapshot::{Listener, ListenerAuth, ListenerKey};
+use crate::snapshot::{Listener, ListenerAuth, ListenerKey, Snapshot};
 use crate::stages::Stage;
-use crate::trip::Trip;
+use crate::trip::{Trip, now_ms};
 
 /// Beats the other two, so that `authorization` stays free for a provider that is called with the client's own key.
 pub(crate) const MESETA_KEY: HeaderName = HeaderName::from_static("x-meseta-key");
@@ -38,12 +39,14 @@ impl Caller {
 pub(crate) fn identify(trip: &mut Trip, listener: &Listener, headers: &HeaderMap) -> Result<Caller, Error> {
     trip.enter(Stage::Identify);
     let mut tenant = Tenant::default();
+    let snapshot = trip.snapshot.clone();
+    let agent = find_agent(&snapshot, headers);
     let (scope, credential_is_ours) = match &listener.auth {
         ListenerAuth::None {} => {
             refuse_web_pages(headers)?;
-            (Scope::Listener(listener.name.as_str().into()), false)
+            (Scope::Listener(listener.name.as_str().into()), agent.is_some())
         }
-        ListenerAuth::Keys { keys } => {
+        ListenerAuth::Keys { keys } if agent.is_none() => {
             let key = check_key(headers, keys)?;
             tenant = Tenant {
                 name: key.tenant.as_str().into(),
@@ -53,7 +56,17 @@ pub(crate) fn identify(trip: &mut Trip, listener: &Listener, headers: &HeaderMap
             trip.ask.tenant = Some(tenant.name.clone());
             (Scope::Key(key.sha256.0), holds_our_key(headers, keys))
         }
+        // The token changes with every start, and what the agent has stored is still its own.
+        ListenerAuth::Keys { .. } => {
+            let id = agent.map(|agent| agent.id.clone()).unwrap_or_default();
+            (Scope::Listener(format!("agent/{id}").into()), true)
+        }
     };
+    if let Some(agent) = agent {
+        tenant = Tenant { name: agent.tenant.clone(), ..Tenant::default() };
+        trip.ask.tenant = Some(agent.tenant.clone());
+        trip.ask.caller = Some(agent.id.clone());
+    }
     trip.ask.session = label(headers, "x-meseta-session")?;
     if trip.ask.session.is_none() {
         // Plano's name for it; a client that sends it does not know our rules for labels.
@@ -62,7 +75,46 @@ pub(crate) fn identify(trip: &mut Trip, listener: &Listener, headers: &HeaderMap
     trip.ask.run = label(headers, "x-meseta-run")?;
     trip.ask.tags = label(headers, "x-meseta-tags")?;
     trip.ask.trace = headers.get("traceparent").and_then(|value| value.to_str().ok()).and_then(trace_id);
+    descend(trip, headers, &mut tenant);
     Ok(Caller { scope, credential_is_ours, tenant })
+}
+
+/// The agent whose token the request carries.
+fn find_agent<'a>(snapshot: &'a Snapshot, headers: &HeaderMap) -> Option<&'a Agent> {
+    let key = presented(headers)?;
+    let digest = ring::digest::digest(&ring::digest::SHA256, key);
+    // Every token is compared, as with keys.
+    let mut found = None;
+    for agent in snapshot.agents() {
+        if let Some(token) = &agent.token
+            && bool::from(token.0.as_slice().ct_eq(digest.as_ref()))
+        {
+            found = Some(&**agent);
+        }
+    }
+    found
+}
+
+/// Takes up the run that the request belongs to, if it proves that it belongs to one. A token tells who asks, so that
+/// nobody can go on with what another agent was told.
+fn descend(trip: &mut Trip, headers: &HeaderMap, tenant: &mut Tenant) {
+    let told = headers.get(CONTEXT).and_then(|value| trip.worker.shared.context_key.verify(value, now_ms()));
+    let Some(lineage) = told else { return };
+    if trip.ask.caller.as_ref().is_some_and(|caller| lineage.agents.last() != Some(caller)) {
+        return;
+    }
+    if let Some(name) = &lineage.tenant {
+        *tenant = Tenant { name: name.clone(), ..tenant.clone() };
+        trip.ask.tenant = Some(name.clone());
+    }
+    trip.ask.caller = trip.ask.caller.take().or_else(|| lineage.agents.last().cloned());
+    trip.ask.session = trip.ask.session.take().or_else(|| lineage.session.clone());
+    trip.ask.run = trip.ask.run.take().or_else(|| lineage.run.clone());
+    if let Some(deadline) = lineage.deadline {
+        let left = std::time::Duration::from_millis(deadline.saturating_sub(now_ms()));
+        trip.hints.total = Some(trip.hints.total.map_or(left, |total| total.min(left)));
+    }
+    trip.lineage = Some(Box::new(lineage));
 }
 
 /// A browser sends Origin with every cross-site POST; a program does not. Without this a page on the web could use

@@ -19,6 +19,7 @@ pub enum Stage {
     Read,
     Admit,
     Choose,
+    Orchestrate,
     Pick,
     Translate,
     Send,
@@ -27,7 +28,7 @@ pub enum Stage {
     Record,
 }
 
-pub const STAGES: usize = 10;
+pub const STAGES: usize = 11;
 
 impl Stage {
     pub const ALL: [Stage; STAGES] = [
@@ -35,6 +36,7 @@ impl Stage {
         Stage::Read,
         Stage::Admit,
         Stage::Choose,
+        Stage::Orchestrate,
         Stage::Pick,
         Stage::Translate,
         Stage::Send,
@@ -49,6 +51,7 @@ impl Stage {
             Stage::Read => "read",
             Stage::Admit => "admit",
             Stage::Choose => "choose",
+            Stage::Orchestrate => "orchestrate",
             Stage::Pick => "pick",
             Stage::Translate => "translate",
             Stage::Send => "send",

@@ -34,7 +34,7 @@ pub(crate) async fn pick(trip: &mut Trip, plan: &mut Plan) -> Result<Picked, Fai
     loop {
         let now = Instant::now();
         match plan.take(trip.ask.tokens, &trip.worker.dice, now) {
-            Ok((choice, ticket)) => return Ok(Picked::new(trip, plan, choice, ticket, plan.reason)),
+            Ok((choice, ticket)) => return Ok(Picked::new(trip, plan, choice, ticket, plan.reason())),
             Err(nobody) => {
                 if let Some(picked) = wait(trip, plan, &nobody).await? {
                     return Ok(picked);
@@ -69,7 +69,7 @@ async fn wait(trip: &mut Trip, plan: &mut Plan, nobody: &Nobody) -> Result<Optio
         if let Ok((at, ticket)) = health::wait(&places, trip.ask.tokens, deadline).await
             && let Some(choice) = numbers.get(at).and_then(|number| plan.choice(*number, ticket.key()))
         {
-            return Ok(Some(Picked::new(trip, plan, choice, ticket, plan.reason)));
+            return Ok(Some(Picked::new(trip, plan, choice, ticket, plan.reason())));
         }
         if trip.left().is_some_and(|left| left.is_zero()) {
             return Err(late_for_client().into());

@@ -24,6 +24,8 @@ pub(crate) struct Ask {
     pub caller: Caller,
     pub call: Call,
     pub headers: HeaderMap,
+    /// What an agent is told besides, in headers.
+    pub told: HeaderMap,
     pub body: Bytes,
     pub envelope: Envelope,
 }
@@ -68,7 +70,7 @@ pub(crate) async fn read(
     trip.ask.model.clone_from(&envelope.model);
     trip.ask.stream = envelope.stream;
     trip.ask.tokens = estimate::tokens(&body);
-    Ok(Ask { caller, call, headers: std::mem::take(headers), body, envelope })
+    Ok(Ask { caller, call, headers: std::mem::take(headers), told: HeaderMap::new(), body, envelope })
 }
 
 async fn collect(body: &mut Incoming, limit: u64) -> Result<Bytes, Error> {

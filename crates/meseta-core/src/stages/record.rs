@@ -11,8 +11,10 @@ use crate::trip::Trip;
 pub(crate) fn record(trip: &mut Trip) {
     trip.enter(Stage::Record);
     let counters = &trip.worker.shared.counters;
-    counters.in_flight.fetch_sub(1, Ordering::Relaxed);
-    if trip.outcome.is_some_and(|outcome| outcome.code.is_some()) {
+    if !trip.is_hop() {
+        counters.in_flight.fetch_sub(1, Ordering::Relaxed);
+    }
+    if !trip.is_hop() && trip.outcome.is_some_and(|outcome| outcome.code.is_some()) {
         counters.errors.fetch_add(1, Ordering::Relaxed);
     }
     if !trip.recorded {
@@ -60,10 +62,16 @@ fn row(trip: &mut Trip) -> Box<Row> {
         pool: ask.pool,
         waited_us: ask.waited,
         resumed: trip.answer.resumed,
+        parent: trip.lineage.as_ref().map(|lineage| lineage.parent),
+        root: trip.lineage.as_ref().map(|lineage| lineage.root),
+        agent: ask.agent,
+        caller: ask.caller,
+        route: ask.route,
+        agents: ask.agents,
         stages,
         snapshot: trip.snapshot.hash.clone(),
     };
-    Box::new(Row { request, attempts })
+    Box::new(Row { request, attempts, decisions: std::mem::take(&mut trip.decisions) })
 }
 
 /// The call that the client's answer is from: the last one that was not merely overtaken.

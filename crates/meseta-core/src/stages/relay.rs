@@ -1,6 +1,7 @@
 //! The answer on its way back, in the client's dialect: whole, or piece by piece as it comes.
 
 pub(crate) mod framing;
+mod inner;
 mod resume;
 mod scan;
 mod stream;
@@ -27,14 +28,20 @@ use crate::stages::send::{Answer, AnswerBody, Notes};
 use crate::stages::translate::Reading;
 use crate::trip::Trip;
 
+pub(crate) use inner::Inner;
 pub(crate) use scan::Seam;
 
 const EVENTS: HeaderValue = HeaderValue::from_static("text/event-stream; charset=utf-8");
 
 /// What the server sends as a response body.
 pub(crate) enum Body {
-    Whole { bytes: Option<Bytes>, trip: Option<Box<Trip>> },
+    Whole {
+        bytes: Option<Bytes>,
+        trip: Option<Box<Trip>>,
+    },
     Stream(Box<Stream>),
+    /// Of a request that was made for another one.
+    Inner(Box<Inner>),
 }
 
 impl Body {
@@ -94,8 +101,14 @@ pub(crate) fn relay(mut trip: Trip, answer: Answer, journey: Option<Box<Journey>
 /// Headers of the provider's connection and of its own web site mean nothing to our client, or harm.
 fn clean(headers: &mut HeaderMap) {
     const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
-    const OURS: [HeaderName; 5] =
-        [respond::REQUEST_ID, respond::MODEL, respond::ROUTE, respond::ATTEMPTS, respond::DROPPED];
+    const OURS: [HeaderName; 6] = [
+        respond::REQUEST_ID,
+        respond::MODEL,
+        respond::ROUTE,
+        respond::AGENTS,
+        respond::ATTEMPTS,
+        respond::DROPPED,
+    ];
     for name in [
         CONNECTION,
         KEEP_ALIVE,
@@ -144,6 +157,7 @@ impl HttpBody for Body {
                 Poll::Ready(taken.map(|bytes| Ok(Frame::data(bytes))))
             }
             Body::Stream(stream) => stream.poll(context),
+            Body::Inner(inner) => inner.poll(context),
         }
     }
 
@@ -151,6 +165,7 @@ impl HttpBody for Body {
         match self {
             Body::Whole { bytes, .. } => bytes.is_none(),
             Body::Stream(_) => false,
+            Body::Inner(inner) => inner.is_over(),
         }
     }
 
@@ -158,6 +173,7 @@ impl HttpBody for Body {
         match self {
             Body::Whole { bytes, .. } => SizeHint::with_exact(bytes.as_ref().map_or(0, Bytes::len) as u64),
             Body::Stream(_) => SizeHint::default(),
+            Body::Inner(inner) => inner.size_hint(),
         }
     }
 }

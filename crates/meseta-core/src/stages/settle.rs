@@ -24,6 +24,9 @@ pub(crate) fn settle(trip: &mut Trip) {
             attempt.estimated = true;
         }
         attempt.bill();
+        if let Some(cost) = attempt.cost.filter(|_| trip.lineage.is_some()) {
+            trip.worker.shared.runs.add(trip.root(), cost);
+        }
         let usage = attempt.usage.unwrap_or_default();
         used = used.saturating_add(usage.input).saturating_add(usage.output);
     });

@@ -82,7 +82,7 @@ pub(crate) enum Translated {
     Answered(Vec<u8>),
 }
 
-const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+pub(crate) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
 /// Client headers that may travel on to any provider: they describe the call, and none is a credential.
 const FORWARDED: [HeaderName; 5] = [
@@ -190,6 +190,9 @@ fn wire(trip: &Trip, journey: &Journey, picked: &Picked) -> Result<Option<Box<Wi
     };
     let credential = target.credential(choice.key);
     let mut headers = headers(&ask.headers, &ask.caller, target, credential, own_dialect);
+    for (name, value) in &ask.told {
+        headers.insert(name, value.clone());
+    }
     if journey.told.is_some() {
         // The name is that of the client's request.
         headers.remove(IDEMPOTENCY_KEY);

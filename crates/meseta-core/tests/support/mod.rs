@@ -70,7 +70,7 @@ impl House {
 /// One listener without keys, every model of the simulator below `sim/`, no log.
 pub fn document(provider: &str) -> Json {
     json!({
-        "format": 3,
+        "format": 4,
         "listeners": [listener("models", 0)],
         "targets": [target(provider)],
         "pools": [],
@@ -92,6 +92,12 @@ pub fn document(provider: &str) -> Json {
             "minimum_prefix_tokens": 1_024,
         },
         "shared": null,
+        "agents": [],
+        "preferences": [],
+        "chooser": {"rules": [], "embedded": null, "model": null, "user_turns_only": false},
+        "histories": null,
+        "context_key": null,
+        "latencies": {},
     })
 }
 
@@ -111,6 +117,7 @@ pub fn listener(name: &str, port: u16) -> Json {
             "streams_per_connection": 128,
         },
         "timeouts": {"head_ms": 60_000, "body_ms": 60_000},
+        "orchestration": null,
     })
 }
 
@@ -246,4 +253,53 @@ impl Drop for Folder {
     fn drop(&mut self) {
         let _ = std::fs::remove_dir_all(&self.0);
     }
+}
+
+/// An agent with instances at these base URLs; each is a target of the document too.
+pub fn add_agent(document: &mut Json, id: &str, urls: &[&str]) {
+    let mut members = Vec::new();
+    for (number, url) in (1..).zip(urls) {
+        let name = format!("agent/{id}/{number}");
+        members.push(json!({"target": name, "model": null, "weight": 1.0, "priority": 0}));
+        let mut target = target(url);
+        target["name"] = json!(name);
+        target["provider"] = json!("agent");
+        target["paths"] = json!({"chat_completions": "/chat/completions"});
+        target["ask_stream_usage"] = json!(false);
+        target["forward_headers"] = json!([]);
+        document["targets"].as_array_mut().expect("targets").push(target);
+    }
+    let mut pool = pool(&format!("agent/{id}"), &[]);
+    pool["members"] = json!(members);
+    pool["select"] = json!("least_busy");
+    pool["retry"] = json!({"attempts": 2, "base_ms": 10, "max_ms": 500, "on": ["rate_limit", "error"]});
+    pool["resume"] = json!("off");
+    pool["affinity"] = json!(false);
+    let agent = json!({"id": id, "pool": pool, "hold": null, "token_sha256": null, "tenant": "default"});
+    document["agents"].as_array_mut().expect("agents").push(agent);
+}
+
+/// A listener for these agents, without a chooser: the first one answers unless a rule says otherwise.
+pub fn agent_listener(strategy: &str, ids: &[&str]) -> Json {
+    let mut listener = listener("agents", 0);
+    let agents: Vec<Json> = ids
+        .iter()
+        .map(|id| json!({"id": id, "description": format!("Knows {id}."), "examples": []}))
+        .collect();
+    listener["type"] = json!("agent");
+    listener["orchestration"] = json!({
+        "strategy": strategy,
+        "agents": agents,
+        "default": ids[0],
+        "most": 4,
+        "rules": [],
+        "depth": 4,
+        "parallel": {
+            "deadline_ms": 20_000, "quorum": 0,
+            "merge": {"type": "template", "text": "{agent}: {answer}\n"},
+        },
+        "supervise": {"steps": 6, "ms": 20_000, "usd": null, "final": null},
+        "history": {"mode": "pass", "messages": 0, "tokens": 0},
+    });
+    listener
 }

@@ -156,7 +156,7 @@ impl Stream {
         let answer = match outcome {
             Ok(Outbound::Answer(answer, _)) => *answer,
             // A document of our own goes on with nothing.
-            Ok(Outbound::Own(..)) => return self.give_up(trip, no_stream()),
+            Ok(Outbound::Own(..) | Outbound::Inner(..)) => return self.give_up(trip, no_stream()),
             Err(failed) => return self.give_up(trip, failed.error),
         };
         let Answer { body, choice, track, ticket, .. } = answer;

@@ -60,6 +60,12 @@ impl Failed {
         Failed { error, answer: None, may_have_acted: false, asked: false }
     }
 
+    /// No instance of an agent was there to take the request.
+    pub fn nobody_was_reached(&self) -> bool {
+        let unreached = matches!(self.error.code, Code::UpstreamConnectFailed | Code::UpstreamConnectTimeout);
+        unreached && !self.may_have_acted
+    }
+
     /// Why the target could not answer; `None` when it is nothing that another one could change.
     pub fn cause(&self) -> Option<Cause> {
         if self.asked { self.error.failover() } else { Some(Cause::Error) }

@@ -1,0 +1,93 @@
+//! What would be done with a request, for those who only want to know: `POST /routing/v1/…` makes no call but that of a
+//! chooser that is a model. The fields are Plano's, and how the choice was made besides.
+
+use std::sync::Arc;
+
+use http::StatusCode;
+use serde::Serialize;
+
+use crate::handle::Outbound;
+use crate::log::Decision;
+use crate::plan::Plan;
+use crate::trip::Trip;
+
+#[derive(Serialize)]
+struct Document<'a> {
+    /// Who would be asked, the first one first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    models: Option<Vec<&'a str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    agents: Option<Vec<&'a str>>,
+    /// The preference that the conversation matched.
+    route: Option<&'a str>,
+    trace_id: Option<&'a str>,
+    session_id: Option<&'a str>,
+    /// The session has a target whose cache is warm.
+    pinned: bool,
+    /// A warm session would leave its target.
+    switched: bool,
+    decisions: Vec<Made<'a>>,
+}
+
+/// How one choice was made.
+#[derive(Serialize)]
+struct Made<'a> {
+    step: &'a str,
+    chosen: Vec<&'a str>,
+    why: &'a str,
+    candidates: Vec<Candidate<'a>>,
+    passed: Vec<Passed<'a>>,
+    duration_us: u32,
+}
+
+#[derive(Serialize)]
+struct Candidate<'a> {
+    name: &'a str,
+    probability: f32,
+}
+
+#[derive(Serialize)]
+struct Passed<'a> {
+    step: &'a str,
+    why: &'a str,
+}
+
+pub(crate) fn of_models(trip: &Trip, plan: &Plan) -> Outbound {
+    own(trip, |document| document.models = Some(plan.names().map(|name| &**name).collect()))
+}
+
+pub(crate) fn of_agents(trip: &Trip, chosen: &[Arc<str>]) -> Outbound {
+    own(trip, |document| document.agents = Some(chosen.iter().map(|id| &**id).collect()))
+}
+
+fn own<'a>(trip: &'a Trip, fill: impl FnOnce(&mut Document<'a>)) -> Outbound {
+    let judged = trip.turn.as_ref().and_then(|turn| turn.judgement.as_ref());
+    let mut document = Document {
+        models: None,
+        agents: None,
+        route: trip.ask.route.as_deref(),
+        trace_id: trip.ask.trace.as_deref(),
+        session_id: trip.ask.session.as_deref(),
+        pinned: judged.is_some(),
+        switched: judged
+            .is_some_and(|judgement| matches!(judgement.decision, crate::sessions::Decision::Switch { .. })),
+        decisions: trip.decisions.iter().map(made).collect(),
+    };
+    fill(&mut document);
+    Outbound::Own(StatusCode::OK, serde_json::to_vec(&document).unwrap_or_default())
+}
+
+fn made(decision: &Decision) -> Made<'_> {
+    Made {
+        step: decision.step,
+        chosen: decision.chosen.iter().map(|name| &**name).collect(),
+        why: &decision.why,
+        candidates: decision
+            .candidates
+            .iter()
+            .map(|(name, probability)| Candidate { name, probability: *probability })
+            .collect(),
+        passed: decision.passed.iter().map(|(step, why)| Passed { step, why }).collect(),
+        duration_us: decision.micros,
+    }
+}

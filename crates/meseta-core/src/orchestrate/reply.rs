@@ -1,0 +1,128 @@
+//! What an agent or a model answered, read by the plane; and an answer in the plane's own words.
+
+use bytes::{Bytes, BytesMut};
+use http::header::CONTENT_TYPE;
+use http::{HeaderValue, Response, StatusCode, response};
+use http_body_util::BodyExt;
+use meseta_wire::conversation::{Answer, Block, Delta, Event, Finish, Part, Text};
+use meseta_wire::dialect::{self, Context, Dialect, StreamEncoder};
+use meseta_wire::feature::Losses;
+use meseta_wire::json::Json;
+use meseta_wire::resume::Partial;
+
+use crate::error::{Code, Error};
+use crate::stages::relay::Body;
+use crate::trip::{Ended, Outcome};
+
+/// A longer answer is not handed on to another agent.
+const MOST_BYTES: usize = 8 * 1024 * 1024;
+
+/// An answer that has come to its end.
+pub(crate) struct Reply {
+    head: response::Parts,
+    bytes: Bytes,
+    outcome: Option<Outcome>,
+}
+
+/// What is in it.
+pub(crate) struct Said {
+    pub text: String,
+    /// It wants the client to run tools: nobody else can go on.
+    pub calls: bool,
+}
+
+impl Reply {
+    /// Reads an answer to its end.
+    pub async fn read(response: Response<Body>, ended: &Ended) -> Result<Reply, Error> {
+        let (head, mut body) = response.into_parts();
+        let mut bytes = BytesMut::new();
+        while let Some(frame) = body.frame().await {
+            let Ok(frame) = frame else {
+                return Err(Error::new(Code::UpstreamCut, "An agent's answer broke off."));
+            };
+            if let Some(data) = frame.data_ref() {
+                if bytes.len() + data.len() > MOST_BYTES {
+                    return Err(Error::new(
+                        Code::UpstreamInvalidAnswer,
+                        format!(
+                            "An agent's answer is longer than {MOST_BYTES} bytes, which is too much to hand on."
+                        ),
+                    ));
+                }
+                bytes.extend_from_slice(data);
+            }
+        }
+        drop(body);
+        Ok(Reply { head, bytes: bytes.freeze(), outcome: ended.get() })
+    }
+
+    pub fn is_success(&self) -> bool {
+        self.head.status.is_success() && self.outcome.is_none_or(|outcome| outcome.code.is_none())
+    }
+
+    /// As it came.
+    pub fn into_response(self) -> (Response<Body>, Option<Outcome>) {
+        (Response::from_parts(self.head, Body::whole(self.bytes, None)), self.outcome)
+    }
+
+    /// What it says, in the words of the client's dialect.
+    pub fn said(&self, dialect: Dialect) -> Result<Said, Error> {
+        let events = self.head.headers.get(CONTENT_TYPE).is_some_and(|kind| {
+            kind.to_str().is_ok_and(|kind| kind.trim_start().starts_with("text/event-stream"))
+        });
+        if events {
+            let partial = Partial::read(dialect, &self.bytes);
+            let calls = partial.blocks.iter().any(|told| matches!(told.block, Block::ToolCall { .. }));
+            return Ok(Said { text: partial.text(), calls });
+        }
+        let unreadable = || {
+            Error::new(
+                Code::UpstreamInvalidAnswer,
+                format!("An agent's answer is not one of {}.", dialect.title()),
+            )
+        };
+        let text = std::str::from_utf8(&self.bytes).map_err(|_| unreadable())?;
+        let json = Json::parse(text).map_err(|_| unreadable())?;
+        let answer = dialect::decode_answer(dialect, &json).map_err(|_| unreadable())?;
+        let mut said = Said { text: String::new(), calls: false };
+        for part in &answer.parts {
+            match part {
+                Part::Text(text) => said.text.push_str(&text.text),
+                Part::Refusal(text) => said.text.push_str(text),
+                Part::ToolCall(_) => said.calls = true,
+                _ => {}
+            }
+        }
+        Ok(said)
+    }
+}
+
+/// An answer that the plane has put together, whole or as a stream of one piece.
+pub(crate) fn own(dialect: Dialect, stream: bool, context: Context, text: &str) -> Response<Body> {
+    let (kind, bytes) = if stream {
+        let mut encoder = StreamEncoder::new(dialect, context);
+        let mut out = Vec::new();
+        let begin = Event::Begin { id: None, model: None, created: None, usage: None };
+        let events = [
+            begin,
+            Event::BlockBegin { index: 0, block: Block::Text },
+            Event::Delta { index: 0, delta: Delta::Text(text.into()) },
+            Event::BlockEnd { index: 0 },
+            Event::Finish { finish: Finish::Stop, usage: None },
+        ];
+        for event in &events {
+            encoder.event(event, &mut out);
+        }
+        encoder.end(&mut out);
+        ("text/event-stream; charset=utf-8", out)
+    } else {
+        let part = Part::Text(Text { text: text.into(), ..Text::default() });
+        let answer = Answer { parts: vec![part], ..Answer::default() };
+        let mut losses = Losses::new(dialect, dialect);
+        ("application/json", dialect::encode_answer(dialect, &answer, &context, &mut losses))
+    };
+    let mut response = Response::new(Body::whole(bytes, None));
+    *response.status_mut() = StatusCode::OK;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    response
+}

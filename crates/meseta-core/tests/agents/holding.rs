@@ -1,0 +1,83 @@
+//! Requests for an agent that has no instance at present.
+
+use std::time::Duration;
+
+use serde_json::{Value as Json, json};
+
+use crate::street::Street;
+use crate::support::until;
+
+fn agent<'a>(document: &'a mut Json, id: &str) -> &'a mut Json {
+    let agents = document["agents"].as_array_mut().expect("agents");
+    agents.iter_mut().find(|agent| agent["id"] == id).expect("it is there")
+}
+
+#[test]
+fn a_request_waits_for_an_instance_and_is_answered_by_it() {
+    let mut members = Json::Null;
+    let mut street = Street::of("chain", &["weather"], |document| {
+        let agent = agent(document, "weather");
+        agent["hold"] = json!({"requests": 2, "ms": 20_000});
+        members = agent["pool"]["members"].take();
+        agent["pool"]["members"] = json!([]);
+    });
+    let plane = &street.plane;
+    assert!(plane.wanted(Duration::ZERO).is_empty());
+    let address = street.address("agents");
+    let waiting = std::thread::spawn(move || {
+        let mut client = crate::support::http1::Client::connect(address);
+        client.chat(&crate::street::chat("Will it rain?"))
+    });
+    assert_eq!(plane.wanted(Duration::from_secs(20)), ["weather"]);
+    assert_eq!(plane.agents()[0].waiting, 1);
+    street.change(|document| agent(document, "weather")["pool"]["members"] = members);
+    let reply = waiting.join().expect("it was answered");
+    assert_eq!((reply.status, reply.content().as_str()), (200, "I am weather."));
+    let status = &street.plane.agents()[0];
+    assert_eq!((status.waiting, status.idle.is_some()), (0, true));
+}
+
+#[test]
+fn nobody_waits_for_ever_and_no_more_than_may() {
+    let street = Street::of("chain", &["weather"], |document| {
+        let agent = agent(document, "weather");
+        agent["hold"] = json!({"requests": 0, "ms": 20_000});
+        agent["pool"]["members"] = json!([]);
+    });
+    let reply = street.ask("", "Will it rain?");
+    assert_eq!((reply.status, reply.code().as_str()), (503, "agent.unavailable"));
+    assert!(reply.header("retry-after").is_some() && reply.text().contains("as many requests as may wait"));
+    let street = Street::of("chain", &["weather"], |document| {
+        let agent = agent(document, "weather");
+        agent["hold"] = json!({"requests": 1, "ms": 50});
+        agent["pool"]["members"] = json!([]);
+    });
+    let reply = street.ask("", "Will it rain?");
+    assert_eq!((reply.status, reply.code().as_str()), (503, "agent.unavailable"));
+}
+
+#[test]
+fn who_finds_an_instance_gone_waits_for_the_next_one() {
+    let mut street = Street::of("chain", &["weather"], |document| {
+        agent(document, "weather")["hold"] = json!({"requests": 2, "ms": 20_000});
+    });
+    let right = street.agent("weather").url();
+    // A port where nobody listens: the instance has just ended.
+    let gone = std::net::TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address");
+    let place = |document: &mut Json, url: &str| {
+        let targets = document["targets"].as_array_mut().expect("targets");
+        let target =
+            targets.iter_mut().find(|target| target["name"] == "agent/weather/1").expect("it is there");
+        target["base_url"] = json!(url);
+    };
+    street.change(|document| place(document, &format!("http://{gone}/v1")));
+    let address = street.address("agents");
+    let waiting = std::thread::spawn(move || {
+        let mut client = crate::support::http1::Client::connect(address);
+        client.chat(&crate::street::chat("Will it rain?"))
+    });
+    until("the request waits", || street.plane.agents()[0].waiting == 1);
+    street.change(|document| place(document, &right));
+    let reply = waiting.join().expect("it was answered");
+    assert_eq!((reply.status, reply.content().as_str()), (200, "I am weather."));
+}

@@ -1,0 +1,7 @@
+//! Agent listeners against agents that do what a test tells them: who is asked, with what, and what the client gets.
+
+mod chaining;
+mod holding;
+mod street;
+#[path = "../support/mod.rs"]
+mod support;
