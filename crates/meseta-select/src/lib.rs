@@ -4,6 +4,8 @@
 //! a model is asked to choose. The data plane runs the cascade; the evaluation calls the same code from Python.
 #![forbid(unsafe_code)]
 
+mod cut;
+
 pub mod embedded;
 pub mod prompt;
 pub mod reply;

@@ -1,1 +1,25 @@
-//! The words in which a model is asked to choose.
+//! The words in which a model is asked to choose: the body of one request in OpenAI's chat dialect.
+
+mod history;
+mod plano;
+mod structured;
+
+pub use plano::plano;
+pub use structured::{Form, structured};
+
+use crate::route::Route;
+use crate::turns::Message;
+
+/// What a model is asked.
+#[derive(Clone, Copy, Debug)]
+pub struct Question<'a> {
+    /// The model's name, as the request is to have it.
+    pub model: &'a str,
+    pub routes: &'a [Route],
+    /// The conversation, as [`crate::turns::Turns`] has it.
+    pub messages: &'a [Message<'a>],
+    /// Routes that may be chosen.
+    pub most: usize,
+    /// About how many tokens the prompt may have.
+    pub context_tokens: usize,
+}
