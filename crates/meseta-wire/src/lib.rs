@@ -21,6 +21,7 @@ pub mod failure;
 pub mod feature;
 mod fingerprint;
 pub mod gemini;
+pub mod history;
 pub mod json;
 pub mod limits;
 pub mod messages;
