@@ -7,8 +7,7 @@ use http_body_util::BodyExt;
 use meseta_wire::conversation::{Answer, Block, Delta, Event, Finish, Part, Text};
 use meseta_wire::dialect::{self, Context, Dialect, StreamEncoder};
 use meseta_wire::feature::Losses;
-use meseta_wire::json::Json;
-use meseta_wire::resume::Partial;
+use meseta_wire::history;
 
 use crate::error::{Code, Error};
 use crate::stages::relay::Body;
@@ -70,20 +69,12 @@ impl Reply {
         let events = self.head.headers.get(CONTENT_TYPE).is_some_and(|kind| {
             kind.to_str().is_ok_and(|kind| kind.trim_start().starts_with("text/event-stream"))
         });
-        if events {
-            let partial = Partial::read(dialect, &self.bytes);
-            let calls = partial.blocks.iter().any(|told| matches!(told.block, Block::ToolCall { .. }));
-            return Ok(Said { text: partial.text(), calls });
-        }
-        let unreadable = || {
+        let answer = history::answer(dialect, events, &self.bytes, MOST_BYTES).map_err(|_| {
             Error::new(
                 Code::UpstreamInvalidAnswer,
-                format!("An agent's answer is not one of {}.", dialect.title()),
+                format!("An agent's answer is not one of {}, or not a whole one.", dialect.title()),
             )
-        };
-        let text = std::str::from_utf8(&self.bytes).map_err(|_| unreadable())?;
-        let json = Json::parse(text).map_err(|_| unreadable())?;
-        let answer = dialect::decode_answer(dialect, &json).map_err(|_| unreadable())?;
+        })?;
         let mut said = Said { text: String::new(), calls: false };
         for part in &answer.parts {
             match part {

@@ -2,6 +2,7 @@
 
 mod chaining;
 mod holding;
+mod identity;
 mod street;
 #[path = "../support/mod.rs"]
 mod support;
