@@ -1,64 +1,28 @@
-//! Choosing (interim: the settings alone).
-use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+//! Choosing by meaning: which models, or which agents, a conversation asks for.
+//!
+//! A cascade of steps, each of which may choose, pass the question on, or be off: the operator's rules, the embedded
+//! chooser, a model that is asked, and what is the default. Nothing ever fails because a step failed; what passed a
+//! question on, and why, is told with the decision and counted. What needs no plane for it is in `meseta-select`.
 
-#[derive(Clone, Debug, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-pub struct RuleSettings {
-    pub name: String,
-    pub priority: i64,
-    pub r#use: Vec<String>,
-    pub when: Conditions,
-}
+mod answers;
+mod asking;
+mod cascade;
+mod counters;
+mod decision;
+mod embedders;
+mod inline;
+mod ranking;
+mod settings;
+#[cfg(test)]
+mod tests;
 
-#[derive(Clone, Debug, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-pub struct Conditions {
-    pub headers: BTreeMap<String, String>,
-    pub tags: Vec<String>,
-    pub tenants: Vec<String>,
-    pub text: Option<String>,
-    pub min_tokens: Option<u64>,
-    pub max_tokens: Option<u64>,
-    pub tools: Option<bool>,
-    pub images: Option<bool>,
-}
-
-#[derive(Clone, Debug, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-pub struct ChooserDocument {
-    pub rules: Vec<RuleSettings>,
-    pub embedded: Option<EmbeddedDocument>,
-    pub model: Option<ModelDocument>,
-    pub user_turns_only: bool,
-}
-
-#[derive(Clone, Debug, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-pub struct EmbeddedDocument {
-    pub weights: String,
-    pub tokenizer: String,
-    pub threshold: f32,
-    pub margin: f32,
-}
-
-#[derive(Clone, Debug, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-pub struct ModelDocument {
-    pub model: String,
-    pub prompt: String,
-    pub deadline_ms: u64,
-    pub context_tokens: u64,
-    pub cache_entries: usize,
-    pub cache_ms: u64,
-}
-
-#[derive(Clone, Debug, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-pub struct PreferenceDocument {
-    pub name: String,
-    pub description: String,
-    pub examples: Vec<String>,
-    pub models: Vec<String>,
-    pub prefer: String,
-}
+pub(crate) use answers::Answers;
+pub(crate) use asking::Unanswered;
+pub(crate) use cascade::{Cascade, Offer, Question};
+pub(crate) use counters::Counters;
+pub(crate) use decision::{Decision, Reason, Step};
+pub(crate) use embedders::Embedders;
+pub(crate) use ranking::rank;
+pub use settings::{
+    AskedModelDocument, ChooserDocument, EmbeddedDocument, Prefer, PreferenceDocument, PromptKind,
+};
