@@ -1,14 +1,13 @@
 //! What would be done with a request, for those who only want to know: `POST /routing/v1/…` makes no call but that of a
 //! chooser that is a model. The fields are Plano's, and how the choice was made besides.
 
-use std::sync::Arc;
-
 use http::StatusCode;
 use serde::Serialize;
 
 use crate::handle::Outbound;
-use crate::log::Decision;
-use crate::plan::Plan;
+use crate::log;
+use crate::sessions::{Decision, Judgement};
+use crate::stages::choose::Chosen;
 use crate::trip::Trip;
 
 #[derive(Serialize)]
@@ -52,32 +51,28 @@ struct Passed<'a> {
     why: &'a str,
 }
 
-pub(crate) fn of_models(trip: &Trip, plan: &Plan) -> Outbound {
-    own(trip, |document| document.models = Some(plan.names().map(|name| &**name).collect()))
-}
-
-pub(crate) fn of_agents(trip: &Trip, chosen: &[Arc<str>]) -> Outbound {
-    own(trip, |document| document.agents = Some(chosen.iter().map(|id| &**id).collect()))
-}
-
-fn own<'a>(trip: &'a Trip, fill: impl FnOnce(&mut Document<'a>)) -> Outbound {
+pub(crate) fn own(trip: &Trip, chosen: &Chosen) -> Outbound {
+    let (mut models, mut agents) = (None, None);
+    match chosen {
+        Chosen::Models(plan) => models = Some(plan.names().map(|name| &**name).collect()),
+        Chosen::Agents(_, ids) => agents = Some(ids.iter().map(|id| &**id).collect()),
+    }
     let judged = trip.turn.as_ref().and_then(|turn| turn.judgement.as_ref());
-    let mut document = Document {
-        models: None,
-        agents: None,
+    let switched = |judgement: &Judgement| matches!(judgement.decision, Decision::Switch { .. });
+    let document = Document {
+        models,
+        agents,
         route: trip.ask.route.as_deref(),
         trace_id: trip.ask.trace.as_deref(),
         session_id: trip.ask.session.as_deref(),
         pinned: judged.is_some(),
-        switched: judged
-            .is_some_and(|judgement| matches!(judgement.decision, crate::sessions::Decision::Switch { .. })),
+        switched: judged.is_some_and(switched),
         decisions: trip.decisions.iter().map(made).collect(),
     };
-    fill(&mut document);
     Outbound::Own(StatusCode::OK, serde_json::to_vec(&document).unwrap_or_default())
 }
 
-fn made(decision: &Decision) -> Made<'_> {
+fn made(decision: &log::Decision) -> Made<'_> {
     Made {
         step: decision.step,
         chosen: decision.chosen.iter().map(|name| &**name).collect(),

@@ -16,14 +16,14 @@ use crate::decision;
 use crate::endpoint::{Call, Endpoint};
 use crate::error::Error;
 use crate::models;
-use crate::orchestrate::orchestrate;
 use crate::plan::{Next, Plan, Terms};
 use crate::respond;
 use crate::serve::{Door, Worker};
 use crate::snapshot::Resume;
 use crate::stages::admit::admit;
-use crate::stages::choose::choose;
+use crate::stages::choose::{Chosen, choose};
 use crate::stages::identify::identify;
+use crate::stages::orchestrate::orchestrate;
 use crate::stages::pick::{self, pick};
 use crate::stages::read::{Ask, discard, read};
 use crate::stages::relay::{Body, relay};
@@ -90,6 +90,7 @@ async fn travel(trip: &mut Trip, head: &mut Parts, body: &mut Incoming) -> Resul
     let listener = trip.listener(&snapshot)?;
     trip.hints = Hints::read(&head.headers)?;
     let caller = identify(trip, listener, &head.headers)?;
+    let rules = snapshot.orchestration(&listener.name);
     let decide = matches!(endpoint, Endpoint::Decision(_));
     let call = match endpoint {
         Endpoint::Call(call) | Endpoint::Decision(call) => call,
@@ -100,20 +101,21 @@ async fn travel(trip: &mut Trip, head: &mut Parts, body: &mut Incoming) -> Resul
         Endpoint::Model(id) => {
             return Ok(Outbound::Own(StatusCode::OK, models::one(&snapshot, &head.headers, id)?));
         }
-        _ => return Ok(Outbound::Own(StatusCode::OK, models::list(&snapshot, &head.headers))),
+        _ => {
+            let catalog = rules.map_or(&snapshot.catalog, |rules| &rules.catalog);
+            return Ok(Outbound::Own(StatusCode::OK, models::list(catalog, &head.headers)));
+        }
     };
-    let ask = read(trip, listener, caller, call, &mut head.headers, body).await?;
+    let mut ask = read(trip, listener, caller, call, &mut head.headers, body).await?;
     admit(trip, &ask).await?;
-    if let Some(rules) = snapshot.orchestration(&listener.name) {
+    let plan = match choose(trip, &mut ask, rules).await? {
+        chosen if decide => return Ok(decision::own(trip, &chosen)),
         // Boxed, so that the way to a model carries none of it.
-        return Box::pin(orchestrate(trip, rules.clone(), ask, decide)).await;
-    }
+        Chosen::Agents(rules, agents) => return Box::pin(orchestrate(trip, ask, rules, agents)).await,
+        Chosen::Models(plan) => plan,
+    };
     let continued = recall(trip, &ask).await?;
-    let plan = choose(trip, &ask).await?;
-    if decide {
-        return Ok(decision::of_models(trip, &plan));
-    }
-    let mut journey = Journey::new(ask, continued, plan);
+    let mut journey = Journey::new(ask, continued, *plan);
     match walk(trip, &mut journey).await {
         Ok(outbound) => Ok(outbound.with(journey)),
         Err(failed) => failed.into_outbound(trip.acted),

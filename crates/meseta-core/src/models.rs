@@ -48,7 +48,7 @@ fn is_anthropic(headers: &HeaderMap) -> bool {
     headers.contains_key("anthropic-version")
 }
 
-pub(crate) fn list(snapshot: &Snapshot, headers: &HeaderMap) -> Vec<u8> {
+pub(crate) fn list(catalog: &[CatalogEntry], headers: &HeaderMap) -> Vec<u8> {
     #[derive(Serialize)]
     struct List<'a> {
         object: &'static str,
@@ -61,7 +61,6 @@ pub(crate) fn list(snapshot: &Snapshot, headers: &HeaderMap) -> Vec<u8> {
         first_id: Option<&'a str>,
         last_id: Option<&'a str>,
     }
-    let catalog = &snapshot.catalog;
     if is_anthropic(headers) {
         return json(&Page {
             data: catalog.iter().map(AnthropicModel::from).collect(),
@@ -97,7 +96,8 @@ pub(crate) fn health(endpoint: &Endpoint<'_>, trip: &Trip) -> (StatusCode, Vec<u
     let shared = &trip.worker.shared;
     let (status, word) = match endpoint {
         Endpoint::Ready if shared.draining() => (StatusCode::SERVICE_UNAVAILABLE, "draining"),
-        Endpoint::Ready if trip.snapshot.targets.is_empty() => {
+        // Agents are started when somebody asks.
+        Endpoint::Ready if trip.snapshot.targets.is_empty() && trip.snapshot.agents().next().is_none() => {
             (StatusCode::SERVICE_UNAVAILABLE, "no targets")
         }
         _ => (StatusCode::OK, "ok"),

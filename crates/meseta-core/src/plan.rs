@@ -142,6 +142,11 @@ impl Plan {
         self.behind.first().unwrap_or(&self.policy.name)
     }
 
+    /// Further names, for whatever keeps those before them from answering.
+    pub fn then(&mut self, names: impl Iterator<Item = Arc<str>>) {
+        self.ahead.extend(names.map(|name| (name, Causes::all())));
+    }
+
     fn enter(&mut self, name: Arc<str>, named: Named) {
         self.behind.push(name);
         self.asked = 0;

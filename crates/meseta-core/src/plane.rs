@@ -27,8 +27,9 @@ use crate::health::{Health, TargetStatus};
 use crate::log::{Ids, LogError, Writer};
 use crate::probe::Probing;
 use crate::replica::Replica;
+use crate::select::{Answers, Counters as Counted, Embedders};
 use crate::serve::{Accepted, Counters, Desk, Door, Phase, Shared, Worker, accept, bind, work};
-use crate::sessions::Sessions;
+use crate::sessions::{Choices, Sessions};
 use crate::shared::SharedState;
 use crate::snapshot::{Listener, ListenerTls, ResponsesSettings, Snapshot, SnapshotError};
 use crate::upstream::{ClientTls, Overdue, Pool};
@@ -92,7 +93,8 @@ impl Plane {
     /// Starts serving: when this returns, every listener is open.
     pub fn start(document: &str, workers: usize) -> Result<Plane, StartError> {
         let health = Health::new();
-        let snapshot = Snapshot::parse_with(document, &health, None)?;
+        let embedders = Embedders::default();
+        let snapshot = Snapshot::parse_with(document, &health, &embedders, None)?;
         configure_health(&snapshot);
         let tls = Arc::new(OnceLock::new());
         prepare_client_tls(&tls, &snapshot)?;
@@ -117,6 +119,10 @@ impl Plane {
             tls,
             draining: AtomicBool::new(false),
             sessions: Sessions::default(),
+            last_choices: Choices::default(),
+            answers: Answers::default(),
+            choices: Counted::default(),
+            embedders,
             rooms: Rooms::default(),
             runs: Arc::default(),
             context_key,
@@ -162,7 +168,8 @@ impl Plane {
 
     fn exchange(&self, document: &str, threads: &Threads) -> Result<(), StartError> {
         let current = self.shared.snapshot.load();
-        let snapshot = Snapshot::parse_with(document, &self.shared.health, Some(&**current))?;
+        let shared = &self.shared;
+        let snapshot = Snapshot::parse_with(document, &shared.health, &shared.embedders, Some(&**current))?;
         if snapshot.log != current.log
             || snapshot.responses != current.responses
             || snapshot.shared != current.shared

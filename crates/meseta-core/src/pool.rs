@@ -81,6 +81,14 @@ impl Causes {
         causes.iter().fold(Causes(0), |set, cause| Causes(set.0 | 1 << *cause as u16))
     }
 
+    /// All that another target may help against.
+    pub fn all() -> Causes {
+        Causes::of(&Causes::KNOWN)
+    }
+
+    const KNOWN: [Cause; 5] =
+        [Cause::RateLimit, Cause::ContextLength, Cause::ContentPolicy, Cause::Error, Cause::Timeout];
+
     pub fn holds(self, cause: Cause) -> bool {
         // A key that a provider refuses is one more way in which the target cannot answer.
         let cause = if cause == Cause::Credential { Cause::Error } else { cause };
@@ -88,11 +96,9 @@ impl Causes {
     }
 
     fn read(place: &str, names: &[String]) -> Result<Causes, SnapshotError> {
-        const KNOWN: [Cause; 5] =
-            [Cause::RateLimit, Cause::ContextLength, Cause::ContentPolicy, Cause::Error, Cause::Timeout];
         let mut causes = Vec::with_capacity(names.len());
         for name in names {
-            match KNOWN.into_iter().find(|cause| cause.as_str() == name) {
+            match Causes::KNOWN.into_iter().find(|cause| cause.as_str() == name) {
                 Some(cause) => causes.push(cause),
                 None => return refuse(format!("{place}: there is no cause named {name}")),
             }

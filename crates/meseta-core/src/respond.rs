@@ -50,7 +50,8 @@ pub(crate) fn sign(headers: &mut HeaderMap, trip: &Trip) {
     if !trip.attempts.is_empty() {
         headers.insert(ATTEMPTS, HeaderValue::from(trip.attempts.len()));
     }
-    if let Some(route) = trip.ask.model.as_deref().and_then(|model| HeaderValue::from_str(model).ok())
+    let route = trip.ask.route.as_deref().or(trip.ask.model.as_deref());
+    if let Some(route) = route.and_then(|route| HeaderValue::from_str(route).ok())
         && !trip.attempts.is_empty()
     {
         headers.insert(ROUTE, route);

@@ -36,7 +36,8 @@ use crate::handle::handle;
 use crate::health::Health;
 use crate::health::budget::RetryBudget;
 use crate::log::{Ids, LogSender};
-use crate::sessions::Sessions;
+use crate::select::{Answers, Counters as Chosen, Embedders};
+use crate::sessions::{Choices, Sessions};
 use crate::snapshot::{Listener, Snapshot};
 use crate::stages::relay::{Body, Broken};
 use crate::upstream::{ClientTls, Overdue, Pool};
@@ -66,6 +67,13 @@ pub(crate) struct Shared {
     pub retry_budget: ArcSwap<RetryBudget>,
     /// Where each session's cache is warm, and the store in which the replicas share that.
     pub sessions: Sessions,
+    /// What was chosen for the last turn of each session.
+    pub last_choices: Choices,
+    /// What models that choose have answered, and how often each step has chosen.
+    pub answers: Answers,
+    pub choices: Chosen,
+    /// Word vectors, which outlive a snapshot.
+    pub embedders: Embedders,
     /// Where requests wait for agents.
     pub rooms: Rooms,
     /// What runs cost that have a budget.

@@ -1,21 +1,22 @@
 //! The resolved [`Document`], compiled: names looked up, header values and addresses parsed, so that a request pays for
 //! none of it. Immutable; swapped whole.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::agents::{Agent, Orchestration};
 pub(crate) use crate::document::hex;
-use crate::document::refuse;
 pub use crate::document::{
     AdmissionSettings, CatalogEntry, Document, HttpVersion, Listener, ListenerAuth, ListenerKey, ListenerTls,
     ListenerType, LogSettings, Operation, Priority, ResponsesSettings, Resume, RetryBudgetSettings, Select,
     SessionSettings, SharedSettings, SigningKey, SnapshotError,
 };
+use crate::document::{AgentDocument, refuse};
 use crate::health::Health;
 use crate::histories::HistoriesDocument;
 pub(crate) use crate::pool::{Member, Policy, Pool};
+use crate::select::{Cascade, ChooserDocument, Embedders, Offer, PreferenceDocument};
 pub use crate::target::{Address, CompiledAuth, Origin, Target, Timeouts};
 
 /// The compiled document. Immutable; swapped whole.
@@ -33,6 +34,14 @@ pub struct Snapshot {
     pub shared: Option<SharedSettings>,
     pub histories: Option<HistoriesDocument>,
     pub context_key: Option<SigningKey>,
+    /// Routes to models.
+    pub preferences: Vec<PreferenceDocument>,
+    /// Chooses among them.
+    pub(crate) models: Cascade,
+    /// The model that is asked to choose, if one is.
+    pub chooser_model: Option<Arc<str>>,
+    pub user_turns_only: bool,
+    pub latencies: BTreeMap<String, f64>,
     agents: HashMap<Arc<str>, Arc<Agent>>,
     /// By the listener's name.
     orchestrations: HashMap<String, Arc<Orchestration>>,
@@ -53,24 +62,26 @@ pub(crate) enum Named {
 impl Snapshot {
     /// Checks a document without a plane.
     pub fn parse(text: &str) -> Result<Snapshot, SnapshotError> {
-        Snapshot::parse_with(text, &Health::new(), None)
+        Snapshot::parse_with(text, &Health::new(), &Embedders::default(), None)
     }
 
     /// `health` knows how the targets did so far; `before` is the snapshot that this one takes over from.
     pub(crate) fn parse_with(
         text: &str,
         health: &Health,
+        embedders: &Embedders,
         before: Option<&Snapshot>,
     ) -> Result<Snapshot, SnapshotError> {
         let document = Document::parse(text)?;
         let digest = ring::digest::digest(&ring::digest::SHA256, text.as_bytes());
-        Snapshot::compile(document, &hex(&digest.as_ref()[..6]), health, before)
+        Snapshot::compile(document, &hex(&digest.as_ref()[..6]), health, embedders, before)
     }
 
     fn compile(
         document: Document,
         hash: &str,
         health: &Health,
+        embedders: &Embedders,
         before: Option<&Snapshot>,
     ) -> Result<Snapshot, SnapshotError> {
         let mut by_name: HashMap<String, Arc<Target>> = HashMap::new();
@@ -113,33 +124,25 @@ impl Snapshot {
             let before = before.and_then(|before| before.pools.get(&name)).map(|pool| &**pool);
             pools.insert(name, Arc::new(Pool::compile(pool, &by_name, before)?));
         }
-        let mut agents: HashMap<Arc<str>, Arc<Agent>> = HashMap::new();
-        for agent in document.agents {
-            let before = before.and_then(|before| before.agents.get(agent.id.as_str())).map(|agent| &**agent);
-            let agent = Arc::new(Agent::compile(agent, &by_name, before)?);
-            if let Some(twice) = agents.insert(agent.id.clone(), agent) {
-                return refuse(format!("two agents are named {}", twice.id));
-            }
-        }
-        let mut orchestrations = HashMap::new();
-        for listener in &document.listeners {
-            match (listener.r#type, &listener.orchestration) {
-                (ListenerType::Agent, Some(document)) => {
-                    let compiled = Orchestration::compile(&listener.name, document, &agents)?;
-                    orchestrations.insert(listener.name.clone(), Arc::new(compiled));
-                }
-                (ListenerType::Model, None) => {}
-                _ => {
-                    return refuse(format!(
-                        "the listener {} has an orchestration exactly if it is one for agents",
-                        listener.name
-                    ));
-                }
-            }
-        }
+        let agents = compile_agents(document.agents, &by_name, before)?;
+        let orchestrations =
+            compile_orchestrations(&document.listeners, &document.chooser, embedders, &agents)?;
         check_listeners(&document.listeners)?;
         check_settings(&document.sessions, &document.retry_budget)?;
+        let chooser = document.chooser;
+        let offer = Offer {
+            routes: document.preferences.iter().map(PreferenceDocument::route).collect(),
+            rules: &chooser.rules,
+            default: None,
+            most: 1,
+        };
+        let models = Cascade::compile("chooser", offer, &chooser, embedders, |_| true)?;
         let snapshot = Snapshot {
+            models,
+            preferences: document.preferences,
+            chooser_model: chooser.model.as_ref().map(|model| model.model.as_str().into()),
+            user_turns_only: chooser.user_turns_only,
+            latencies: document.latencies,
             hash: hash.into(),
             listeners: document.listeners,
             targets,
@@ -160,17 +163,31 @@ impl Snapshot {
             default: document.default,
             plain: Arc::new(Policy::plain()),
         };
-        for name in
-            snapshot.pools.values().flat_map(|pool| pool.policy.fallback.iter().map(|next| &next.name))
-        {
-            if snapshot.find(name).is_none() {
+        snapshot.check_names(&chooser)?;
+        Ok(snapshot)
+    }
+
+    /// That every name which is used somewhere stands for something.
+    fn check_names(&self, chooser: &ChooserDocument) -> Result<(), SnapshotError> {
+        for name in self.pools.values().flat_map(|pool| pool.policy.fallback.iter().map(|next| &next.name)) {
+            if self.find(name).is_none() {
                 return refuse(format!("a fallback names {name}, which is not there"));
             }
         }
-        if let Some(default) = snapshot.default.as_deref().filter(|name| snapshot.find(name).is_none()) {
+        let preferred = self.preferences.iter().flat_map(|preference| &preference.models);
+        let asked = chooser.model.iter().map(|model| &model.model);
+        if let Some(name) = preferred.chain(asked).find(|name| self.find(name).is_none()) {
+            return refuse(format!("preferences or chooser name the model {name}, which is not there"));
+        }
+        let route = |name: &String| self.preferences.iter().any(|preference| preference.name == *name);
+        let mut used = chooser.rules.iter().flat_map(|rule| &rule.r#use);
+        if let Some(name) = used.find(|name| !route(name) && self.find(name).is_none()) {
+            return refuse(format!("chooser.rules use {name}, which is neither a preference nor a model"));
+        }
+        if let Some(default) = self.default.as_deref().filter(|name| self.find(name).is_none()) {
             return refuse(format!("the default names {default}, which is not there"));
         }
-        Ok(snapshot)
+        Ok(())
     }
 
     /// What a model name stands for, or `None`. A name is taken whole first; then everything before its first slash may
@@ -215,6 +232,49 @@ impl Snapshot {
     pub fn listener(&self, asked: SocketAddr, name: &str) -> Option<&Listener> {
         self.listeners.iter().find(|listener| listener.owns(asked, name))
     }
+}
+
+fn compile_agents(
+    documents: Vec<AgentDocument>,
+    targets: &HashMap<String, Arc<Target>>,
+    before: Option<&Snapshot>,
+) -> Result<HashMap<Arc<str>, Arc<Agent>>, SnapshotError> {
+    let mut agents: HashMap<Arc<str>, Arc<Agent>> = HashMap::new();
+    for agent in documents {
+        let before = before.and_then(|before| before.agents.get(agent.id.as_str())).map(|agent| &**agent);
+        let agent = Arc::new(Agent::compile(agent, targets, before)?);
+        if let Some(twice) = agents.insert(agent.id.clone(), agent) {
+            return refuse(format!("two agents are named {}", twice.id));
+        }
+    }
+    Ok(agents)
+}
+
+/// By the listeners' names.
+fn compile_orchestrations(
+    listeners: &[Listener],
+    chooser: &ChooserDocument,
+    embedders: &Embedders,
+    agents: &HashMap<Arc<str>, Arc<Agent>>,
+) -> Result<HashMap<String, Arc<Orchestration>>, SnapshotError> {
+    let mut orchestrations = HashMap::new();
+    for listener in listeners {
+        match (listener.r#type, &listener.orchestration) {
+            (ListenerType::Agent, Some(document)) => {
+                let name = &listener.name;
+                let compiled = Orchestration::compile(name, document, chooser, embedders, agents)?;
+                orchestrations.insert(name.clone(), Arc::new(compiled));
+            }
+            (ListenerType::Model, None) => {}
+            _ => {
+                return refuse(format!(
+                    "the listener {} has an orchestration exactly if it is one for agents",
+                    listener.name
+                ));
+            }
+        }
+    }
+    Ok(orchestrations)
 }
 
 fn check_listeners(listeners: &[Listener]) -> Result<(), SnapshotError> {

@@ -106,6 +106,11 @@ impl Plane {
         document.set_item("unkept_responses", stats.unkept_responses)?;
         document.set_item("log", log)?;
         document.set_item("sessions", sessions(py, &stats.sessions)?)?;
+        let choices = PyDict::new(py);
+        for (step, outcome, count) in &stats.choices {
+            choices.set_item(format!("{step}.{outcome}"), count)?;
+        }
+        document.set_item("choices", choices)?;
         document.set_item("admission", stats.admission.map(|gate| admission(py, &gate)).transpose()?)?;
         document.set_item("shared", stats.shared.map(|store| shared(py, &store)).transpose()?)?;
         Ok(document)

@@ -4,16 +4,24 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use meseta_select::route::Route;
+
 use crate::agents::Agent;
 use crate::document::{
-    HistoryDocument, Merge, OrchestrationDocument, SnapshotError, Strategy, SuperviseDocument, refuse,
+    CatalogEntry, HistoryDocument, Merge, OrchestrationDocument, SnapshotError, Strategy, SuperviseDocument,
+    refuse,
 };
+use crate::select::{Cascade, ChooserDocument, Embedders, Offer};
+use crate::stages::choose::AGENT_PREFIX;
 
 pub(crate) struct Orchestration {
     pub strategy: Strategy,
     /// Ids, in the order of the file.
     pub agents: Vec<Arc<str>>,
     pub default: Arc<str>,
+    pub cascade: Cascade,
+    /// What clients may name as a model to have exactly one agent answer.
+    pub catalog: Vec<CatalogEntry>,
     pub depth: usize,
     pub deadline: Duration,
     /// 0 wants all.
@@ -27,6 +35,8 @@ impl Orchestration {
     pub fn compile(
         listener: &str,
         document: &OrchestrationDocument,
+        chooser: &ChooserDocument,
+        embedders: &Embedders,
         known: &HashMap<Arc<str>, Arc<Agent>>,
     ) -> Result<Orchestration, SnapshotError> {
         let place = format!("the listener {listener}");
@@ -52,7 +62,23 @@ impl Orchestration {
         if document.supervise.usd.is_some_and(|usd| !(usd.is_finite() && usd >= 0.0)) {
             return refuse(format!("{place}: supervise.usd is out of range"));
         }
+        let routes = document.agents.iter().map(|agent| Route {
+            name: agent.id.clone(),
+            description: agent.description.clone(),
+            examples: agent.examples.clone(),
+        });
+        let offer = Offer {
+            routes: routes.collect(),
+            rules: &document.rules,
+            default: Some(&document.default),
+            most: document.most,
+        };
+        let cascade = Cascade::compile(&place, offer, chooser, embedders, listed)?;
+        let entry =
+            |id: &Arc<str>| CatalogEntry { id: format!("{AGENT_PREFIX}{id}"), owned_by: "meseta".to_owned() };
         Ok(Orchestration {
+            catalog: agents.iter().map(entry).collect(),
+            cascade,
             strategy: document.strategy,
             agents,
             default: document.default.as_str().into(),

@@ -1,9 +1,9 @@
 //! The part of the document that says which agents there are, who is chosen among them, and in which order they work.
 
+use meseta_select::rules::RuleSettings;
 use serde::{Deserialize, Serialize};
 
 use crate::document::{Digest, PoolDocument};
-use crate::select::RuleSettings;
 
 /// A service that answers conversations, behind as many instances as run at present.
 #[derive(Clone, Debug, Deserialize, Serialize)]

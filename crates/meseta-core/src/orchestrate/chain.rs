@@ -4,16 +4,16 @@ use std::sync::Arc;
 
 use crate::error::Error;
 use crate::handle::Outbound;
-use crate::orchestrate::{Errand, as_it_is, pass_on, read};
+use crate::orchestrate::{Errand, as_it_is, pass_on, read_hop};
 use crate::trip::Trip;
 
-pub(super) async fn chain(trip: &Trip, errand: &Errand, chosen: &[Arc<str>]) -> Result<Outbound, Error> {
+pub(crate) async fn chain(trip: &Trip, errand: &Errand, chosen: &[Arc<str>]) -> Result<Outbound, Error> {
     let Some((last, before)) = chosen.split_last() else {
         return Err(Error::new(crate::error::Code::PlaneInternal, "Nobody was chosen."));
     };
     let mut thread = errand.thread.clone();
     for id in before {
-        let reply = read(errand.to_agent(trip, id, &thread)?).await?;
+        let reply = read_hop(errand.to_agent(trip, id, &thread)?).await?;
         // An error is the agent's own to tell, and a tool is the client's to run: nobody can go on from either.
         if !reply.is_success() {
             return Ok(as_it_is(reply));

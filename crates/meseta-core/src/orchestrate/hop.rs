@@ -147,6 +147,7 @@ fn inner(ask: &Ask, call: Call, body: Bytes) -> Result<Ask, Error> {
         told: HeaderMap::new(),
         body,
         envelope,
+        preferences: None,
     })
 }
 

@@ -9,10 +9,10 @@ use crate::error::{Code, Error};
 use crate::handle::Outbound;
 use crate::orchestrate::merge::merge;
 use crate::orchestrate::reply::Reply;
-use crate::orchestrate::{Errand, as_it_is, read};
+use crate::orchestrate::{Errand, as_it_is, read_hop};
 use crate::trip::Trip;
 
-pub(super) async fn parallel(trip: &Trip, errand: &Errand, chosen: &[Arc<str>]) -> Result<Outbound, Error> {
+pub(crate) async fn parallel(trip: &Trip, errand: &Errand, chosen: &[Arc<str>]) -> Result<Outbound, Error> {
     let rules = &errand.rules;
     let enough = if rules.quorum == 0 { chosen.len() } else { rules.quorum.min(chosen.len()) };
     let deadline = Instant::now() + rules.deadline;
@@ -20,7 +20,7 @@ pub(super) async fn parallel(trip: &Trip, errand: &Errand, chosen: &[Arc<str>]) 
     let mut hops = JoinSet::new();
     for (number, id) in chosen.iter().enumerate() {
         let hop = errand.to_agent(trip, id, &errand.thread)?.within(rules.deadline);
-        hops.spawn_local(async move { (number, read(hop).await) });
+        hops.spawn_local(async move { (number, read_hop(hop).await) });
     }
     let mut said: Vec<Option<String>> = vec![None; chosen.len()];
     let mut failed: Option<Result<Reply, Error>> = None;

@@ -59,6 +59,14 @@ impl Reply {
         self.head.status.is_success() && self.outcome.is_none_or(|outcome| outcome.code.is_none())
     }
 
+    pub fn status(&self) -> u16 {
+        self.head.status.as_u16()
+    }
+
+    pub fn into_bytes(self) -> Bytes {
+        self.bytes
+    }
+
     /// As it came.
     pub fn into_response(self) -> (Response<Body>, Option<Outcome>) {
         (Response::from_parts(self.head, Body::whole(self.bytes, None)), self.outcome)

@@ -8,7 +8,8 @@ use crate::document::Merge;
 use crate::error::{Code, Error};
 use crate::handle::Outbound;
 use crate::orchestrate::merge::{merge, write};
-use crate::orchestrate::{Errand, as_it_is, read};
+use crate::orchestrate::{Errand, as_it_is, read_hop};
+use crate::stages::choose::next_agents;
 use crate::trip::Trip;
 
 /// How a model is told to write the final answer.
@@ -18,7 +19,7 @@ const FINAL: &str = "Answer my last question now, from what the agents above hav
 /// Without a model for it, the answers stand one after the other.
 const ONE_AFTER_THE_OTHER: &str = "{answer}\n\n";
 
-pub(super) async fn supervise(
+pub(crate) async fn supervise(
     trip: &mut Trip,
     errand: &Errand,
     chosen: Vec<Arc<str>>,
@@ -38,7 +39,7 @@ pub(super) async fn supervise(
         if !answers.is_empty() && (left.is_zero() || spent) {
             break;
         }
-        let reply = read(errand.to_agent(trip, &id, &thread)?.within(left)).await;
+        let reply = read_hop(errand.to_agent(trip, &id, &thread)?.within(left)).await;
         let said = match reply {
             Ok(reply) if !reply.is_success() => {
                 if answers.is_empty() {
@@ -62,7 +63,11 @@ pub(super) async fn supervise(
         answers.push((id, said.text));
         let answered: Vec<Arc<str>> = answers.iter().map(|(id, _)| id.clone()).collect();
         trip.ask.agents.clone_from(&answered);
-        next = errand.choose(trip, &judged, &answered).await?;
+        // Without a model to judge, those that were chosen at first have their turns.
+        next = match next_agents(trip, &rules, &errand.ask, &judged.body()).await {
+            Some(judged) => judged,
+            None => next.split_off(1),
+        };
     }
     match (&limits.r#final, answers.is_empty()) {
         (_, true) => Err(Error::new(

@@ -25,6 +25,8 @@ pub struct Stats {
     pub sessions: SessionStats,
     /// Who waits and who is in; `None` where nobody is counted.
     pub admission: Option<GateStats>,
+    /// What became of the questions whom to ask: a step, what it did, and how often.
+    pub choices: Vec<(&'static str, &'static str, u64)>,
     /// How the shared store does; `None` when there is none.
     pub shared: Option<SharedStats>,
 }
@@ -76,6 +78,7 @@ impl Plane {
                 let limited = self.shared.snapshot.load().admission.is_some();
                 Some(self.shared.gate.stats()).filter(|gate| limited || gate.admitted > 0)
             },
+            choices: self.shared.choices.read().collect(),
             shared: self.shared.sessions.shared(),
         }
     }

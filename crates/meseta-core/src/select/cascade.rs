@@ -102,6 +102,35 @@ impl Cascade {
         })
     }
 
+    pub fn has_no_rules(&self) -> bool {
+        self.rules.is_empty()
+    }
+
+    /// Who is to go on with a conversation in which somebody has answered already: only a model can judge that, and its
+    /// word that nobody is needed is an answer.
+    pub async fn go_on(
+        &self,
+        question: &Question<'_>,
+        answers: &Answers,
+        counters: &Counters,
+        ask: impl AsyncFnMut(Bytes) -> Result<Bytes, Unanswered>,
+    ) -> Decision {
+        let started = Instant::now();
+        let mut passed = Vec::new();
+        let (step, names) = match self.ask(question, answers, ask).await {
+            Ok((step, chosen)) => (step, self.named(&chosen)),
+            Err(reason) => {
+                passed.push((Step::Model, reason));
+                (Step::Default, Vec::new())
+            }
+        };
+        let micros = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
+        let decision =
+            Decision { names, step, rule: None, probability: None, candidates: Vec::new(), passed, micros };
+        counters.count(&decision);
+        decision
+    }
+
     pub fn routes(&self) -> &[Route] {
         &self.routes
     }

@@ -23,6 +23,4 @@ pub(crate) use counters::Counters;
 pub(crate) use decision::{Decision, Reason, Step};
 pub(crate) use embedders::Embedders;
 pub(crate) use ranking::rank;
-pub use settings::{
-    AskedModelDocument, ChooserDocument, EmbeddedDocument, Prefer, PreferenceDocument, PromptKind,
-};
+pub use settings::{ChooserDocument, Prefer, PreferenceDocument};

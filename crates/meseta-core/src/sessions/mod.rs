@@ -6,6 +6,7 @@
 //! request carries of all that, and [`marks`] says what a provider is told to keep.
 
 mod budget;
+mod choices;
 mod key;
 mod marks;
 mod opening;
@@ -14,6 +15,7 @@ mod pins;
 mod turn;
 
 pub(crate) use budget::{Budget, Decision, Judgement, decide};
+pub(crate) use choices::{Choice, Choices};
 pub(crate) use key::{Session, Tenant, cache_is_off};
 pub(crate) use marks::marks;
 pub(crate) use opening::opening;

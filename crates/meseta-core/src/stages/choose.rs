@@ -1,9 +1,14 @@
 //! From the model name that the client wrote to a plan of targets, and to the one that its session stays with.
 
+mod agents;
+mod chooser;
+mod inline;
+mod models;
 mod session;
 
 use std::sync::Arc;
 
+use crate::agents::Orchestration;
 use crate::error::{Code, Error};
 use crate::plan::Plan;
 use crate::snapshot::{Named, Snapshot};
@@ -11,8 +16,37 @@ use crate::stages::Stage;
 use crate::stages::read::Ask;
 use crate::trip::Trip;
 
-pub(crate) async fn choose(trip: &mut Trip, ask: &Ask) -> Result<Plan, Error> {
+pub(crate) use agents::{PREFIX as AGENT_PREFIX, next as next_agents};
+
+/// Who is to answer.
+pub(crate) enum Chosen {
+    Models(Box<Plan>),
+    /// In their order; never nobody.
+    Agents(Arc<Orchestration>, Vec<Arc<str>>),
+}
+
+/// `rules` are those of a listener for agents.
+pub(crate) async fn choose(
+    trip: &mut Trip,
+    ask: &mut Ask,
+    rules: Option<&Arc<Orchestration>>,
+) -> Result<Chosen, Error> {
     trip.enter(Stage::Choose);
+    match rules {
+        Some(rules) => Ok(Chosen::Agents(rules.clone(), Box::pin(agents::agents(trip, rules, ask)).await?)),
+        None => model(trip, ask).await.map(Box::new).map(Chosen::Models),
+    }
+}
+
+async fn model(trip: &mut Trip, ask: &mut Ask) -> Result<Plan, Error> {
+    inline::take(ask, &trip.snapshot)?;
+    let mut preferred = Box::pin(models::models(trip, ask)).await.into_iter();
+    if let Some((name, named)) = preferred.next() {
+        let mut plan = plan(trip, &name, named);
+        plan.then(preferred.map(|(name, _)| name));
+        session::stay(trip, ask, &name, &mut plan).await;
+        return Ok(plan);
+    }
     let asked = ask.envelope.model.as_deref().unwrap_or_default();
     // Plano's own clients send "none" where they want the default.
     let unnamed = matches!(asked, "" | "none");

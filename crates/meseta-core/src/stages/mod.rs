@@ -4,6 +4,7 @@
 pub(crate) mod admit;
 pub(crate) mod choose;
 pub(crate) mod identify;
+pub(crate) mod orchestrate;
 pub(crate) mod pick;
 pub(crate) mod read;
 pub(crate) mod record;

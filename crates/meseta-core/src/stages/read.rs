@@ -14,6 +14,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::decompress::{self, Undecodable};
 use crate::endpoint::Call;
 use crate::error::{Code, Error};
+use crate::select::PreferenceDocument;
 use crate::snapshot::Listener;
 use crate::stages::Stage;
 use crate::stages::identify::Caller;
@@ -28,6 +29,8 @@ pub(crate) struct Ask {
     pub told: HeaderMap,
     pub body: Bytes,
     pub envelope: Envelope,
+    /// Routing preferences of the request's own.
+    pub preferences: Option<Vec<PreferenceDocument>>,
 }
 
 /// How much of a refused request's body is still taken in, so that a client that writes before it reads gets to see the
@@ -70,7 +73,15 @@ pub(crate) async fn read(
     trip.ask.model.clone_from(&envelope.model);
     trip.ask.stream = envelope.stream;
     trip.ask.tokens = estimate::tokens(&body);
-    Ok(Ask { caller, call, headers: std::mem::take(headers), told: HeaderMap::new(), body, envelope })
+    Ok(Ask {
+        caller,
+        call,
+        headers: std::mem::take(headers),
+        told: HeaderMap::new(),
+        body,
+        envelope,
+        preferences: None,
+    })
 }
 
 async fn collect(body: &mut Incoming, limit: u64) -> Result<Bytes, Error> {

@@ -1,8 +1,12 @@
 //! Agent listeners against agents that do what a test tells them: who is asked, with what, and what the client gets.
 
 mod chaining;
+mod choosing;
 mod holding;
 mod identity;
+mod parallel;
+mod preferences;
 mod street;
+mod supervising;
 #[path = "../support/mod.rs"]
 mod support;

@@ -1,0 +1,67 @@
+//! What was chosen for a session's last turn, for requests that are no turn of the user's.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// An agent that works on a turn for longer than this is chosen for anew.
+const KEEP: Duration = Duration::from_secs(60 * 60);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Choice {
+    /// In the order in which they are asked.
+    pub names: Vec<Arc<str>>,
+    /// The preference that the turn matched.
+    pub route: Option<Arc<str>>,
+}
+
+/// Two tables of half the size: when the younger one is full, the older one is forgotten. So the memory is bounded and
+/// nothing has to be searched for the oldest entry.
+#[derive(Default)]
+pub(crate) struct Choices(Mutex<[HashMap<u64, (Choice, Instant)>; 2]>);
+
+impl Choices {
+    pub fn last(&self, place: u64, now: Instant) -> Option<Choice> {
+        self.lock(|tables| {
+            let (choice, since) = tables.iter().find_map(|table| table.get(&place))?;
+            (now.saturating_duration_since(*since) < KEEP).then(|| choice.clone())
+        })
+    }
+
+    pub fn keep(&self, place: u64, choice: Choice, most: usize, now: Instant) {
+        self.lock(|[young, old]| {
+            if young.len() >= (most / 2).max(1) {
+                *old = std::mem::take(young);
+            }
+            young.insert(place, (choice, now));
+        });
+    }
+
+    fn lock<T>(&self, work: impl FnOnce(&mut [HashMap<u64, (Choice, Instant)>; 2]) -> T) -> T {
+        work(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn choice(name: &str) -> Choice {
+        Choice { names: vec![name.into()], route: None }
+    }
+
+    #[test]
+    fn remembers_for_its_time_and_no_more_than_it_may() {
+        let (choices, now) = (Choices::default(), Instant::now());
+        choices.keep(1, choice("a"), 4, now);
+        choices.keep(1, choice("b"), 4, now);
+        assert_eq!(choices.last(1, now), Some(choice("b")));
+        assert_eq!(choices.last(1, now + KEEP), None);
+        for place in 2..100 {
+            choices.keep(place, choice("c"), 4, now);
+        }
+        assert_eq!(choices.last(1, now), None);
+        assert!(choices.last(99, now).is_some());
+        assert!(choices.lock(|tables| tables.iter().map(HashMap::len).sum::<usize>()) <= 4);
+    }
+}

@@ -1,0 +1,78 @@
+//! The agents that are to answer a conversation.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::HeaderName;
+use meseta_select::turns::Turns;
+use meseta_wire::json::Json;
+
+use crate::agents::Orchestration;
+use crate::endpoint::Call;
+use crate::error::{Code, Error};
+use crate::stages::choose::chooser;
+use crate::stages::read::Ask;
+use crate::trip::Trip;
+
+/// Exactly this agent of the listener is to answer.
+const AGENT: HeaderName = HeaderName::from_static("x-meseta-agent");
+/// The same, said by the model's name, for clients that send no headers of their own.
+pub(crate) const PREFIX: &str = "agent/";
+
+/// In the order in which they are to be asked; never nobody.
+pub(crate) async fn agents(
+    trip: &mut Trip,
+    rules: &Orchestration,
+    ask: &Ask,
+) -> Result<Vec<Arc<str>>, Error> {
+    if !matches!(ask.call, Call::Chat | Call::Responses | Call::Messages) {
+        return Err(Error::new(
+            Code::RouteNotFound,
+            "Agents answer conversations: POST /v1/chat/completions, /v1/responses or /v1/messages.",
+        ));
+    }
+    if let Some(named) = named(ask) {
+        return match rules.agents.iter().find(|id| ***id == *named) {
+            Some(id) => Ok(vec![id.clone()]),
+            None => Err(unknown(rules, &named)),
+        };
+    }
+    let text = std::str::from_utf8(&ask.body).unwrap_or_default();
+    let json = Json::parse(text).unwrap_or(Json::Null);
+    let turns = Turns::read(ask.call.dialect(), &json);
+    let mut chosen = chooser::run(trip, ask, &rules.cascade, &turns).await.names;
+    if chosen.is_empty() {
+        chosen.push(rules.default.clone());
+    }
+    Ok(chosen)
+}
+
+/// Who is to go on, as a model judges from all that has been said in `thread`; `None` where no model judges.
+pub(crate) async fn next(
+    trip: &mut Trip,
+    rules: &Orchestration,
+    ask: &Ask,
+    thread: &Bytes,
+) -> Option<Vec<Arc<str>>> {
+    if named(ask).is_some() {
+        return None;
+    }
+    let text = std::str::from_utf8(thread).unwrap_or_default();
+    let json = Json::parse(text).ok()?;
+    let turns = Turns::read(ask.call.dialect(), &json);
+    chooser::ask_again(trip, ask, &rules.cascade, &turns).await
+}
+
+fn named(ask: &Ask) -> Option<String> {
+    if let Some(named) = ask.headers.get(AGENT) {
+        return Some(String::from_utf8_lossy(named.as_bytes()).into_owned());
+    }
+    ask.envelope.model.as_deref()?.strip_prefix(PREFIX).map(str::to_owned)
+}
+
+fn unknown(rules: &Orchestration, named: &str) -> Error {
+    let shown: String = named.chars().filter(|character| !character.is_control()).take(100).collect();
+    let known = rules.agents.iter().map(|id| &**id).collect::<Vec<_>>().join(", ");
+    Error::new(Code::AgentNotFound, format!("This listener has no agent named '{shown}'. It has: {known}."))
+        .with_param("x-meseta-agent")
+}

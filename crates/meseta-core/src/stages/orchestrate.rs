@@ -1,0 +1,32 @@
+//! The agents at work: one after the other, all at once, or one and then whoever is needed next.
+
+use std::sync::Arc;
+
+use crate::agents::Orchestration;
+use crate::document::Strategy;
+use crate::error::Error;
+use crate::handle::Outbound;
+use crate::orchestrate::Errand;
+use crate::orchestrate::chain::chain;
+use crate::orchestrate::parallel::parallel;
+use crate::orchestrate::supervise::supervise;
+use crate::stages::Stage;
+use crate::stages::read::Ask;
+use crate::trip::Trip;
+
+pub(crate) async fn orchestrate(
+    trip: &mut Trip,
+    ask: Ask,
+    rules: Arc<Orchestration>,
+    agents: Vec<Arc<str>>,
+) -> Result<Outbound, Error> {
+    trip.enter(Stage::Orchestrate);
+    trip.ask.agents.clone_from(&agents);
+    let strategy = rules.strategy;
+    let errand = Errand::of(ask, rules);
+    match strategy {
+        Strategy::Parallel if agents.len() > 1 => parallel(trip, &errand, &agents).await,
+        Strategy::Chain | Strategy::Parallel => chain(trip, &errand, &agents).await,
+        Strategy::Supervise => supervise(trip, &errand, agents).await,
+    }
+}

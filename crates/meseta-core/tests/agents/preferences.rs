@@ -1,0 +1,146 @@
+//! A prompt is brought to the right model, and to the next one of its preference where that cannot answer.
+
+use serde_json::{Value as Json, json};
+
+use crate::choosing::{choose_by_model, chooses, rule};
+use crate::street::Street;
+use crate::support::ask;
+use crate::support::http1::{Client, Reply};
+use crate::support::provider::{Provider, json as answer, says};
+
+/// Two models, each at a provider of its own, and two preferences; a model chooses.
+fn street(chooser: &Provider, one: &Provider, other: &Provider, change: impl FnOnce(&mut Json)) -> Street {
+    Street::of("chain", &["weather"], |document| {
+        choose_by_model(document, chooser);
+        for (name, provider, price) in [("one", one, 5.0), ("other", other, 1.0)] {
+            let mut target = crate::support::target(&provider.url());
+            target["name"] = json!(name);
+            target["model"] = json!(name);
+            target["price"] = json!({"input": price, "cached_input": null, "cache_write": null, "output": price, "source": "test"});
+            document["targets"].as_array_mut().expect("targets").push(target);
+            document["names"][name] = json!(name);
+        }
+        let preference = |name: &str, models: &[&str]| json!({"name": name, "description": name, "examples": [], "models": models, "prefer": "none"});
+        document["preferences"] =
+            json!([preference("code", &["one", "other"]), preference("chat", &["other"])]);
+        change(document);
+    })
+}
+
+fn post(street: &Street, path: &str, headers: &str, body: &Json) -> Reply {
+    let mut client = Client::connect(street.address("models"));
+    client.post(path, headers, body.to_string());
+    client.reply()
+}
+
+fn providers() -> (Provider, Provider) {
+    (Provider::start(|_| says("one")), Provider::start(|_| says("other")))
+}
+
+#[test]
+fn the_matching_preference_says_who_is_asked_and_in_which_order() {
+    let (one, other) = providers();
+    let chooser = Provider::start(|_| chooses(&["code"]));
+    let street = street(&chooser, &one, &other, |_| {});
+    let reply = post(&street, "/v1/chat/completions", "", &ask("sim/echo", "Sort this in Go."));
+    assert_eq!((reply.content().as_str(), reply.header("x-meseta-route")), ("one", Some("code")));
+    // What Plano lacks: the rest of the list stands in.
+    one.answer(|_| answer("503 Service Unavailable", "", "{}"));
+    let reply = post(&street, "/v1/chat/completions", "", &ask("sim/echo", "Sort that in Go."));
+    assert_eq!((reply.content().as_str(), reply.header("x-meseta-attempts")), ("other", Some("2")));
+    let rows = street.rows("SELECT route, model FROM requests WHERE parent IS NULL ORDER BY id");
+    assert_eq!(rows, ["code one", "code other"]);
+}
+
+#[test]
+fn nothing_that_fits_leaves_the_client_its_model() {
+    let (one, other) = providers();
+    let chooser = Provider::start(|_| chooses(&[]));
+    let street = street(&chooser, &one, &other, |_| {});
+    let reply = post(&street, "/v1/chat/completions", "", &ask("sim/echo", "Hello."));
+    assert_eq!((reply.content().as_str(), reply.header("x-meseta-route")), ("Hello.", Some("sim/echo")));
+}
+
+#[test]
+fn the_cheapest_goes_first_where_that_is_wanted() {
+    let (one, other) = providers();
+    let chooser = Provider::start(|_| chooses(&["code"]));
+    let street =
+        street(&chooser, &one, &other, |document| document["preferences"][0]["prefer"] = json!("cheapest"));
+    let reply = post(&street, "/routing/v1/chat/completions", "", &ask("sim/echo", "Sort this."));
+    assert_eq!(reply.json()["models"], json!(["other", "one"]));
+    assert_eq!((&reply.json()["route"], one.asked().len()), (&json!("code"), 0));
+    let street = self::street(&chooser, &one, &other, |document| {
+        document["preferences"][0]["prefer"] = json!("fastest");
+        document["latencies"] = json!({"one": 3.0, "other": 4.0});
+    });
+    let reply = post(&street, "/routing/v1/chat/completions", "", &ask("sim/echo", "Sort this."));
+    assert_eq!(reply.json()["models"], json!(["one", "other"]));
+}
+
+#[test]
+fn a_request_may_bring_its_own_preferences_and_they_go_no_further() {
+    let (one, other) = providers();
+    let chooser =
+        Provider::start(
+            |request| {
+                if request.contains("poems") { chooses(&["poems"]) } else { chooses(&["code"]) }
+            },
+        );
+    let street = street(&chooser, &one, &other, |_| {});
+    let mut asked = ask("sim/echo", "Rhyme.");
+    asked["routing_preferences"] = json!([
+        {"name": "poems", "description": "Rhymes", "models": ["other"]},
+        {"name": "prose", "description": "No rhymes", "models": ["one"]},
+    ]);
+    let reply = post(&street, "/v1/chat/completions", "", &asked);
+    assert_eq!((reply.content().as_str(), reply.header("x-meseta-route")), ("other", Some("poems")));
+    assert!(!other.asked()[0].contains("routing_preferences"));
+    // None at all means no routing.
+    asked["routing_preferences"] = json!([]);
+    assert_eq!(post(&street, "/v1/chat/completions", "", &asked).content(), "Rhyme.");
+    asked["routing_preferences"] = json!([{"name": "x", "models": ["nowhere/at-all"]}]);
+    let reply = post(&street, "/v1/chat/completions", "", &asked);
+    assert_eq!((reply.status, reply.code().as_str()), (404, "model.not_found"));
+    asked["routing_preferences"] = json!("x");
+    let reply = post(&street, "/v1/chat/completions", "", &asked);
+    assert_eq!((reply.status, reply.code().as_str()), (400, "request.invalid_field"));
+}
+
+#[test]
+fn between_two_turns_of_the_user_the_choice_stays() {
+    let (one, other) = providers();
+    let chooser =
+        Provider::start(
+            |request| {
+                if request.contains("tool says") { chooses(&["chat"]) } else { chooses(&["code"]) }
+            },
+        );
+    let street =
+        street(&chooser, &one, &other, |document| document["chooser"]["user_turns_only"] = json!(true));
+    let session = "x-meseta-session: s1\r\n";
+    assert_eq!(post(&street, "/v1/chat/completions", session, &ask("sim/echo", "Sort.")).content(), "one");
+    let asked = json!({"model": "sim/echo", "messages": [
+        {"role": "user", "content": "Sort."},
+        {"role": "assistant", "content": null, "tool_calls": [
+            {"id": "c1", "type": "function", "function": {"name": "run", "arguments": "{}"}}]},
+        {"role": "tool", "tool_call_id": "c1", "content": "tool says"},
+    ]});
+    assert_eq!(post(&street, "/v1/chat/completions", session, &asked).content(), "one");
+    assert_eq!(chooser.asked().len(), 1);
+    assert_eq!(street.rows("SELECT step FROM decisions ORDER BY request_id DESC LIMIT 1"), ["replayed"]);
+}
+
+#[test]
+fn an_operators_rule_goes_before_all() {
+    let (one, other) = providers();
+    let chooser = Provider::start(|_| chooses(&["code"]));
+    let street = street(&chooser, &one, &other, |document| {
+        document["chooser"]["rules"] = json!([rule("(?i)secret", &["sim/echo"]), rule("chat", &["chat"])]);
+    });
+    let reply = post(&street, "/v1/chat/completions", "", &ask("one", "A secret."));
+    assert_eq!((reply.content().as_str(), reply.header("x-meseta-route")), ("A secret.", Some("one")));
+    let reply = post(&street, "/v1/chat/completions", "", &ask("one", "We chat."));
+    assert_eq!((reply.content().as_str(), reply.header("x-meseta-route")), ("other", Some("chat")));
+    assert!(chooser.asked().is_empty());
+}
