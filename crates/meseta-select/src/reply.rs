@@ -34,14 +34,17 @@ pub fn content(answer: &[u8]) -> Result<String, Unreadable> {
     let text = std::str::from_utf8(answer).map_err(|_| Unreadable)?;
     let answer = Json::parse(text).map_err(|_| Unreadable)?;
     let choices = answer.get("choices").and_then(Json::as_array);
-    let message = choices.and_then(<[_]>::first).and_then(|choice| choice.get("message"));
-    match message.and_then(|message| message.get("content")) {
-        Some(Json::String(text)) => Ok(text.clone().into_owned()),
+    let choice = choices.and_then(<[_]>::first).ok_or(Unreadable)?;
+    let said = match choice.get("message").and_then(|message| message.get("content")) {
+        Some(Json::String(text)) => text.clone().into_owned(),
         Some(Json::Array(parts)) => {
-            Ok(parts.iter().filter_map(|part| part.get("text").and_then(Json::as_str)).collect())
+            parts.iter().filter_map(|part| part.get("text").and_then(Json::as_str)).collect()
         }
-        _ => Err(Unreadable),
-    }
+        _ => return Err(Unreadable),
+    };
+    // A model that was cut off while it thought has not said that nothing fits.
+    let stopped = choice.get("finish_reason").and_then(Json::as_str).is_none_or(|reason| reason == "stop");
+    if said.trim().is_empty() && !stopped { Err(Unreadable) } else { Ok(said) }
 }
 
 /// The routes that a model names, as places in `names`, in its order, each once, at most `most`. Empty where it chooses
@@ -276,6 +279,8 @@ mod tests {
                 Ok("weather"),
             ),
             (r#"{"choices":[{"message":{"content":null,"refusal":"no"}}]}"#, Err(Unreadable)),
+            (r#"{"choices":[{"finish_reason":"stop","message":{"content":""}}]}"#, Ok("")),
+            (r#"{"choices":[{"finish_reason":"length","message":{"content":""}}]}"#, Err(Unreadable)),
             (r#"{"choices":[]}"#, Err(Unreadable)),
             (r#"{"error":{"message":"no"}}"#, Err(Unreadable)),
             ("<html>", Err(Unreadable)),
