@@ -1,3 +1,4 @@
+use crate::select::settings::{EmbeddedDocument, PromptKind};
 use std::cell::{Cell, RefCell};
 use std::time::Duration;
 

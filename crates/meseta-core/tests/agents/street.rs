@@ -36,7 +36,8 @@ impl Street {
             "max_bytes": 1_u64 << 31,
         });
         change(&mut document);
-        let plane = Plane::start(&document.to_string(), 2).unwrap_or_else(|error| panic!("{error}"));
+        // One worker, so that rows stand in the order in which requests came.
+        let plane = Plane::start(&document.to_string(), 1).unwrap_or_else(|error| panic!("{error}"));
         Street { plane, document, agents, _simulator: simulator, folder }
     }
 

@@ -21,7 +21,7 @@ fn chooser(order: &'static [&'static str]) -> Provider {
 fn whoever_is_needed_next_is_asked_until_nobody_is() {
     let provider = chooser(&["flights", "hotels"]);
     let street = Street::of("supervise", &["weather", "flights", "hotels"], |document| {
-        choose_by_model(document, &provider)
+        choose_by_model(document, &provider);
     });
     let reply = street.ask("", "Bring me to Oslo for a night.");
     assert_eq!(reply.content(), "I am flights.\n\nI am hotels.");
@@ -85,7 +85,7 @@ fn money_has_an_end() {
 fn an_agent_that_fails_first_is_told_and_a_later_one_ends_the_round() {
     let provider = chooser(&["flights", "hotels"]);
     let street = Street::of("supervise", &["weather", "flights", "hotels"], |document| {
-        choose_by_model(document, &provider)
+        choose_by_model(document, &provider);
     });
     street
         .agent("hotels")
