@@ -32,7 +32,7 @@ def _resolve(wish: dict[str, Any]) -> dict[str, Any]:
         resolved = resolve_file(wish["file"], home=wish["home"], port=wish["port"], online=wish["online"])
     except ConfigError as error:
         problems = [problem.as_dict() for problem in error.problems]
-        return {"snapshot": None, "problems": problems, "files": {}, "leases": []}
+        return {"snapshot": None, "problems": problems, "files": {}, "leases": [], "fleet": []}
     return {
         "snapshot": resolved.snapshot,
         "problems": [problem.as_dict() for problem in resolved.warnings],
@@ -46,6 +46,7 @@ def _resolve(wish: dict[str, Any]) -> dict[str, Any]:
             }
             for held in resolved.leases
         ],
+        "fleet": [agent.as_dict() for agent in resolved.fleet],
     }
 
 

@@ -12,6 +12,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from meseta.config.credentials import Credential, CredentialError, Lease, request_as_dict, request_from_dict
+from meseta.config.fleet import AgentSpec
 from meseta.config.problems import ConfigError, Problem
 from meseta.config.resolved import Resolved
 
@@ -42,7 +43,8 @@ def resolve_in_child(
         Lease(request_from_dict(held["request"]), tuple(held["targets"]), held["obtained"], held["expires"])
         for held in answer["leases"]
     ]
-    return Resolved(answer["snapshot"], problems, files, leases)
+    fleet = [AgentSpec.from_dict(agent) for agent in answer["fleet"]]
+    return Resolved(answer["snapshot"], problems, files, leases, fleet)
 
 
 def fetch_in_child(requests: Sequence[Request]) -> list[Credential | CredentialError]:
