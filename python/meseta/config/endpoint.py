@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
+
+from meseta.config.dialects import paths
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from meseta.config.dialects import Dialect
 
 _HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9._-]*[A-Za-z0-9_])?\.?", re.ASCII)
 _PATH = re.compile(r"[A-Za-z0-9._~!$&'()*+,;=:@%/-]*", re.ASCII)
@@ -29,6 +37,23 @@ def host_and_path(url: str) -> tuple[str, str]:
         return parts.hostname or "", parts.path
     except ValueError:
         return "", ""
+
+
+def read_agent_url(text: str, apis: Sequence[Dialect]) -> Endpoint:
+    """Check the `url` of an agent; the path of one of its APIs may stand at the end of it.
+
+    Raise ValueError with a sentence otherwise.
+    """
+    before, mark, query = text.partition("?")
+    before = before.rstrip("/")
+    endings = [path for path in paths(apis, ()).values() if before.endswith(path)]
+    if endings:
+        before = before.removesuffix(max(endings, key=len))
+    try:
+        return read_base_url(before + mark + query, "" if endings else "/v1")
+    except ValueError as error:
+        sentence = str(error).replace("`base_url`", "`url`").replace("`access_key`", "`auth`")
+        raise ValueError(sentence) from None
 
 
 def read_base_url(text: str, usual_path: str) -> Endpoint:

@@ -6,7 +6,7 @@ child, whose answer travels through a pipe.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -80,7 +80,7 @@ class AgentSpec:
     cwd: Path
     """Where it is started; absolute."""
     env: dict[str, Secret] = field(default_factory=dict)
-    """Variables beside those that it inherits. Any may be a secret."""
+    """Variables beside the few that every agent gets. Any may be a secret."""
     replicas: Replicas = field(default_factory=Replicas)
     port: int = 0
     """The port of the first instance; further ones have the ports after it. 0: each gets a free one."""
@@ -98,10 +98,14 @@ class AgentSpec:
     """How much of what it prints is kept."""
     grace_ms: int = 5_000
     """Time between the request to end and the signal that cannot be ignored."""
+    target: dict[str, Any] = field(default_factory=dict, repr=False)
+    """The target of every instance as the snapshot holds it, but for `name`, and for the scheme, host and
+    port of `base_url`. May hold a secret."""
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain data with the secrets in clear text, for the pipe to the parent and nothing else."""
-        plain = asdict(_without_env(self))
+        # A secret refuses to be copied, which `asdict` would do.
+        plain = asdict(replace(self, env={}))
         plain["cwd"] = str(self.cwd)
         plain["env"] = {name: value.reveal() for name, value in self.env.items()}
         return plain
@@ -120,9 +124,3 @@ class AgentSpec:
                 "restart": Restart(**plain["restart"]),
             }
         )
-
-
-def _without_env(spec: AgentSpec) -> AgentSpec:
-    """Return a copy that can be taken apart: a secret refuses to be copied."""
-    fields = {name: getattr(spec, name) for name in spec.__dataclass_fields__}
-    return AgentSpec(**{**fields, "env": {}})

@@ -8,7 +8,8 @@ import ssl
 from typing import TYPE_CHECKING, Any, Literal
 
 from meseta.config import snapshot
-from meseta.config.model import DEFAULT_PORT, ClientKey, KeyAuth, Listener, Tls
+from meseta.config.model import DEFAULT_PORT, AgentListener, ClientKey, KeyAuth, Listener, Tls
+from meseta.config.plano import PlanoListener
 from meseta.config.secrets import SecretError
 from meseta.config.targets import is_usable_name
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
     from meseta.config.document import Path as KeyPath
     from meseta.config.load import Loaded
-    from meseta.config.plano import PlanoListener, PlanoTraffic
+    from meseta.config.plano import PlanoTraffic
     from meseta.config.problems import Problem
     from meseta.config.secrets import SecretReference
 
@@ -40,9 +41,10 @@ class ListenerBuilder:
         self._concurrency: dict[str, int] = {}
         """What the keys of each tenant say that it may have under way."""
 
-    def add(self, written: Listener, path: KeyPath) -> None:
+    def add(self, written: Listener | AgentListener, path: KeyPath) -> None:
         """Add a listener of a `version: 1` file."""
         served = self._begin(written.name, written.address, written.port, written.auth, path)
+        served["type"] = written.type
         served["tls"] = self._tls(written.tls, path)
         limits, timeouts = written.limits, written.timeouts
         served["limits"] = {
@@ -56,13 +58,35 @@ class ListenerBuilder:
         self._keep(served, path)
 
     def add_plano(self, written: PlanoListener | PlanoTraffic, name: str, path: KeyPath) -> None:
-        """Add a listener of a Plano file, whose default address is not ours."""
-        if written.address is None:
+        """Add a listener of a Plano file, which would listen to everybody and ask for no key."""
+        address = written.address or "0.0.0.0"  # noqa: S104 (Plano's default, which the next lines replace)
+        if written.auth is None and (written.address is None or _is_open(address)):
+            address = "127.0.0.1"
             message = f"The listener {name!r} listens on 127.0.0.1, where Plano would listen on 0.0.0.0."
             hint = "To serve other machines, write `address: 0.0.0.0` and `auth`."
+            if written.address is not None:
+                message = (
+                    f"The listener {name!r} asks for no key, so that it listens on 127.0.0.1 and not at "
+                    f"{written.address}."
+                )
+                hint = "Add `auth: {keys: [$NAME]}`, or `auth: none` if something else guards it."
+                path = (*path, "address")
             self.problems.append(self.loaded.warning("config.changed_default", path, message, hint))
+            path = path[:-1] if written.address is not None else path
         port = DEFAULT_PORT if written.port is None else written.port
-        self._keep(self._begin(name, written.address or "127.0.0.1", port, written.auth, path), path)
+        served = self._begin(name, address, port, written.auth, path)
+        if isinstance(written, PlanoListener) and written.type == "agent":
+            served["type"] = "agent"
+        self._keep(served, path)
+
+    def add_implied(self, name: str, path: KeyPath) -> None:
+        """Add the model listener that Plano has whether or not the file says so, unless its port is taken."""
+        if any(served["port"] == DEFAULT_PORT for served in self.listeners):
+            return
+        message = f"As in Plano, models can be called at port {DEFAULT_PORT} too; here that is 127.0.0.1."
+        hint = "Write a listener of type `model` to have it elsewhere."
+        self.problems.append(self.loaded.warning("config.changed_default", path, message, hint, key=True))
+        self._keep(self._begin(name, "127.0.0.1", DEFAULT_PORT, None, path), path)
 
     def _begin(
         self, name: str, address: str, port: int, auth: KeyAuth | Literal["none"] | None, path: KeyPath
@@ -190,6 +214,14 @@ class ListenerBuilder:
 
     def _error(self, code: str, path: KeyPath, message: str, hint: str = "") -> None:
         self.problems.append(self.loaded.problem(code, path, message, hint))
+
+
+def _is_open(address: str) -> bool:
+    """Whether others than this machine can reach an address. What is none is said elsewhere."""
+    try:
+        return not ipaddress.ip_address("127.0.0.1" if address == "localhost" else address).is_loopback
+    except ValueError:
+        return False
 
 
 def _overlap(one: str, other: str) -> bool:

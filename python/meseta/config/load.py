@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from meseta.config.document import LARGEST_BYTES, Document, read_document
-from meseta.config.model import File, Listener
+from meseta.config.model import AgentListener, File, Listener
 from meseta.config.plano import (
     GUARDS,
     NOT_SERVED,
@@ -22,6 +22,7 @@ from meseta.config.plano import (
     NOT_YET_IN_VERSION_1,
     PLANO_VERSIONS,
     PlanoFile,
+    PlanoOverrides,
 )
 from meseta.config.problems import ConfigError, Problem
 from meseta.config.sections import nearest, real_path, section_at
@@ -35,7 +36,15 @@ if TYPE_CHECKING:
 
     from meseta.config.document import Path as KeyPath
 
-SECTIONS = ("listeners", "model_providers", "llm_providers", "model_aliases", "pools")
+SECTIONS = (
+    "listeners",
+    "model_providers",
+    "llm_providers",
+    "model_aliases",
+    "pools",
+    "agents",
+    "routing_preferences",
+)
 """The parts of which one entry can be left out without losing the others."""
 
 
@@ -176,6 +185,8 @@ STANDS_ALONE = {
     "limits",
     "health",
     "probe",
+    "retry",
+    "hold",
     "price",
     "prompt_cache",
 }
@@ -245,13 +256,18 @@ def _unknown_key(document: Document, kind: type[File] | type[PlanoFile], tree: A
     not_yet: Iterable[str] = ()
     if section is File:
         not_yet = NOT_YET_IN_VERSION_1
-    elif section is Listener:
+    elif section in {Listener, AgentListener}:
         not_yet = NOT_YET_IN_LISTENERS
+    if section is Listener and key in AgentListener.model_fields:
+        message = f"`{key}` is a key of listeners of type `agent`, and this one is of type `model`."
+        return document.problem("config.unknown_key", path, message, "Write `type: agent`.", key=True)
     if key in not_yet:
         message = f"`{key}` is not served yet by this version of Meseta{_where(path[:-1])}."
         hint = "Remove it for now."
-        if section is Listener and key == "timeout":
-            hint = "In a `version: 1` file, limits on calls are `timeouts` of a provider."
+        if key == "timeout":
+            hint = "In a `version: 1` file, limits on calls are `timeouts` of a provider or an agent."
+        elif key == "router":
+            hint = "In a `version: 1` file, `chooser` says who chooses."
         return document.problem("config.not_served", path, message, hint, key=True)
     known = sorted(section.model_fields) if section else []
     near = nearest(key, known)
@@ -275,6 +291,8 @@ def _missing_hint(key: str) -> str:
         "{model: openai/*, access_key: $OPENAI_API_KEY}`.",
         "listeners": "Write where clients connect, such as `- {type: model, name: models, port: 12000}`.",
         "target": "Write the name of a model, such as `target: openai/gpt-5-mini`.",
+        "agents": "List who can be chosen, such as `- {id: weather, description: Forecasts for any city}`.",
+        "command": "Write program and arguments, such as `command: [python, weather.py]`.",
     }.get(key, "")
 
 
@@ -378,14 +396,8 @@ def _shown(path: KeyPath, value: object) -> str:
 
 def _not_served(document: Document, tree: dict[str, Any]) -> list[Problem]:
     """Return a warning for each key of a Plano file that is read and has no effect."""
-    found = [(key,) for key in tree if key in NOT_SERVED[PlanoFile]]
-    paths: list[KeyPath] = [*found]
-    for section in ("listeners", "model_providers", "llm_providers", "routing"):
-        entries = tree.get(section)
-        paths += _not_served_in(tree, (section,), entries)
-        if isinstance(entries, (list, dict)):
-            for part, entry in enumerate(entries) if isinstance(entries, list) else entries.items():
-                paths += _not_served_in(tree, (section, part), entry)
+    paths: list[KeyPath] = []
+    _find_not_served(tree, (), tree, paths)
     warnings = []
     for path in paths:
         key = str(path[-1])
@@ -404,12 +416,20 @@ def _not_served(document: Document, tree: dict[str, Any]) -> list[Problem]:
     return warnings
 
 
-def _not_served_in(tree: dict[str, Any], path: KeyPath, entry: object) -> list[KeyPath]:
-    """Return the paths of the keys of one mapping that are read and have no effect."""
+def _find_not_served(tree: dict[str, Any], path: KeyPath, value: object, found: list[KeyPath]) -> None:
+    """Collect the paths of the keys that are read and have no effect; nothing below one is looked at."""
+    if isinstance(value, list):
+        for number, entry in enumerate(value):
+            _find_not_served(tree, (*path, number), entry, found)
+    if not isinstance(value, dict):
+        return
     section = section_at(PlanoFile, tree, path)
-    if section is None or not isinstance(entry, dict):
-        return []
-    return [(*path, key) for key in entry if key in NOT_SERVED.get(section, ())]
+    for key, inner in value.items():
+        ignored = section is PlanoOverrides and key not in PlanoOverrides.model_fields
+        if ignored or (section is not None and key in NOT_SERVED.get(section, ())):
+            found.append((*path, key))
+        else:
+            _find_not_served(tree, (*path, key), inner, found)
 
 
 def _as_warning(problem: Problem) -> Problem:

@@ -13,6 +13,16 @@ from pydantic import Discriminator, Field, Tag
 
 from meseta.config.dialects import Dialect
 from meseta.config.form import Duration, Flag, Port, PositiveDuration, SecretText, SharedText, Size, Strict
+from meseta.config.model_agents import Agent
+from meseta.config.model_choosing import (
+    Chooser,
+    HistoryOrMode,
+    ListenedAgent,
+    Parallel,
+    Preference,
+    Rule,
+    Supervise,
+)
 from meseta.config.traffic import (
     Admission,
     Health,
@@ -25,22 +35,10 @@ from meseta.config.traffic import (
     RetryBudget,
     Routing,
     TargetLimits,
+    Timeouts,
 )
 
 DEFAULT_PORT = 12000
-
-
-class Timeouts(Strict):
-    """How long a call to this provider may take, each limit on its own."""
-
-    connect: PositiveDuration = 5_000
-    """Longest time to connect, TLS included. Default `5s`."""
-    first_token: PositiveDuration = 300_000
-    """Longest time from sending the request to the first byte of the answer. Default `5m`."""
-    idle: PositiveDuration = 120_000
-    """Longest pause between two pieces of an answer. Default `2m`."""
-    total: PositiveDuration = 1_800_000
-    """Longest time for the whole call, streaming included. Default `30m`."""
 
 
 class PlanoProvider(Strict):
@@ -254,13 +252,13 @@ class ListenerTimeouts(Strict):
     """Longest pause while sending the body. Default `60s`."""
 
 
-class Listener(Strict):
-    """An address where clients connect."""
+class ListenerBase(Strict):
+    """What every listener has."""
 
     name: str
     """Name of the listener, unique in the file; the log shows it."""
-    type: Literal["model"] = "model"
-    """`model`: clients name a model, Meseta calls it. Default `model`."""
+    type: Literal["model", "agent"]
+    """What clients find there."""
     address: str = "127.0.0.1"
     """IP address to listen on. Anything but loopback needs `auth`. Default `127.0.0.1`."""
     port: Port = DEFAULT_PORT
@@ -273,6 +271,50 @@ class Listener(Strict):
     """Limits of this listener."""
     timeouts: ListenerTimeouts = Field(default_factory=ListenerTimeouts)
     """Time limits of this listener."""
+
+
+class Listener(ListenerBase):
+    """An address where clients call models."""
+
+    type: Literal["model"] = "model"
+    """`model`: clients name a model, Meseta calls it. Default `model`."""
+
+
+class AgentListener(ListenerBase):
+    """An address where clients talk to agents; Meseta finds the right ones."""
+
+    type: Literal["agent"]
+    """`agent`: clients send a conversation, Meseta brings it to agents."""
+    port: Port
+    """Port to listen on; 0 lets the system choose one."""
+    agents: Annotated[list[ListenedAgent], Field(min_length=1, max_length=1_000)]
+    """Who can be chosen."""
+    strategy: Literal["chain", "parallel", "supervise"] = "chain"
+    """`chain`: one after the other, each sees what those before it said. `parallel`: all at once.
+    `supervise`: one, then whoever is needed next. Default `chain`."""
+    rules: Annotated[list[Rule], Field(max_length=1_000)] = Field(default_factory=list)
+    """The operator's own choices, which go before any chooser; `use` names agents. Default: none."""
+    most: Annotated[int, Field(ge=1, le=64)] = 4
+    """Most agents that one choice yields. Default 4."""
+    depth: Annotated[int, Field(ge=1, le=64)] = 8
+    """Longest chain of agents that call agents. Default 8."""
+    parallel: Parallel = Field(default_factory=Parallel)
+    """Of the strategy `parallel`."""
+    supervise: Supervise = Field(default_factory=Supervise)
+    """Of the strategy `supervise`."""
+    history: HistoryOrMode = "pass"
+    """What agents get to see of the conversation: `off`, `pass`, `keep`, or settings. Default `pass`."""
+
+
+def _listener_kind(value: object) -> str:
+    kind = value.get("type") if isinstance(value, dict) else getattr(value, "type", None)
+    return "listener of agents" if kind == "agent" else "listener of models"
+
+
+AnyListener = Annotated[
+    Annotated[Listener, Tag("listener of models")] | Annotated[AgentListener, Tag("listener of agents")],
+    Discriminator(_listener_kind),
+]
 
 
 class Store(Strict):
@@ -315,6 +357,17 @@ class Responses(Strict):
     """Largest single response with its input, at least `1KiB`; a larger one is not kept. Default `8MiB`."""
 
 
+class Conversations(Strict):
+    """The conversations that Meseta keeps for listeners with `history: keep`, in a file beside the log."""
+
+    keep: Annotated[Duration, Field(ge=3_600_000)] = 604_800_000
+    """How long after its last turn one is kept, at least `1h`, in whole hours rounded up. Default `7d`."""
+    max_size: Annotated[Size, Field(ge=1_048_576)] = 1_073_741_824
+    """Largest size of all of them, at least `1MiB`; the oldest go first. Default `1GiB`."""
+    max_message_size: Annotated[Size, Field(ge=1_024)] = 1_048_576
+    """Largest single message, at least `1KiB`. Default `1MiB`."""
+
+
 def _responses_kind(value: object) -> str:
     return "off" if isinstance(value, (str, bool)) else "settings"
 
@@ -325,21 +378,31 @@ ResponsesOrOff = Annotated[
 ]
 
 
+def _one_listener() -> list[AnyListener]:
+    return [Listener(name="models")]
+
+
 class File(Strict):
     """A Meseta configuration, `version: 1`."""
 
     version: Literal[1]
     """Always 1."""
-    listeners: list[Listener] = Field(
-        default_factory=lambda: [Listener(name="models")], min_length=1, json_schema_extra={"default": None}
+    listeners: list[AnyListener] = Field(
+        default_factory=_one_listener, min_length=1, json_schema_extra={"default": None}
     )
     """Where clients connect. Default: one model listener on 127.0.0.1:12000."""
-    model_providers: list[Provider] = Field(min_length=1)
-    """What can be called."""
+    model_providers: list[Provider] = Field(default_factory=list)
+    """Which models can be called. Must have an entry where there is a listener of type `model`."""
     model_aliases: dict[str, Alias] = Field(default_factory=dict)
     """Other names for models. Default: none."""
     pools: list[Pool] = Field(default_factory=list)
     """Names for several models that stand in for each other. Default: none."""
+    agents: Annotated[list[Agent], Field(max_length=1_000)] = Field(default_factory=list)
+    """Services that answer conversations, for listeners of type `agent`. Default: none."""
+    routing_preferences: Annotated[list[Preference], Field(max_length=1_000)] = Field(default_factory=list)
+    """What kind of prompt goes to which models. Default: none; clients get the model that they name."""
+    chooser: Chooser = Field(default_factory=Chooser)
+    """Who chooses by meaning: models by `routing_preferences`, and agents."""
     retry: Retry = Field(default_factory=Retry)
     """How often a request to a pool is tried, where the pool does not say."""
     retry_budget: RetryBudget = Field(default_factory=RetryBudget)
@@ -356,3 +419,5 @@ class File(Strict):
     """The store of the Responses API, beside the log, or `off` for none.
 
     Without this key responses are kept with the defaults, unless `store` is `off`."""
+    conversations: Conversations = Field(default_factory=Conversations)
+    """The conversations of listeners with `history: keep`."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from meseta.config.sections import nearest
+from meseta.config.calls import CallSettings
 from meseta.config.targets import is_usable_name
 from meseta.config.traffic import Fallback, Hedge, Member, Pool, PoolTimeouts, Retry
 from meseta.config.units import LONGEST_MS
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from meseta.config import snapshot
     from meseta.config.document import Path as KeyPath
     from meseta.config.load import Loaded
-    from meseta.config.naming import Naming
     from meseta.config.problems import Problem
+    from meseta.config.references import References
 
 OWNER = "meseta"
 """Who owns a pool in the list of models."""
@@ -28,13 +28,17 @@ HEDGE_MINIMUM_MS = 50
 class PoolBuilder:
     """Turns pools into their resolved form and collects what is wrong with them."""
 
-    def __init__(self, loaded: Loaded, naming: Naming, retry: Retry, aliases: Collection[str]) -> None:
+    def __init__(
+        self, loaded: Loaded, references: References, retry: Retry, aliases: Collection[str]
+    ) -> None:
         self.loaded = loaded
-        self.naming = naming
+        self.references = references
+        self.naming = references.naming
         self.retry = retry
         """What holds where a pool does not say."""
         self.aliases = aliases
         self.problems: list[Problem] = []
+        self.calls = CallSettings(loaded, self.problems)
         self.pools: list[snapshot.Pool] = []
         self._ways: dict[str, list[tuple[str, KeyPath]]] = {}
         """From each pool to the pools that it falls back to, and where that is written."""
@@ -99,7 +103,7 @@ class PoolBuilder:
                 hint = "Name its models here, or name the pool under `fallback`."
                 self._error("config.unknown_reference", there, message, hint)
                 continue
-            target = self._find(member.model, there)
+            target = self.references.target(member.model, there)
             if target is None:
                 continue
             if target in members:
@@ -124,7 +128,7 @@ class PoolBuilder:
             there = (*here, "to") if fallback is written else here
             if fallback.to in self.naming.pools:
                 self._ways.setdefault(pool.name, []).append((fallback.to, there))
-            elif self._find(fallback.to, there) is None:
+            elif self.references.target(fallback.to, there) is None:
                 continue
             known = causes.setdefault(fallback.to, set())
             if known & set(fallback.on):
@@ -138,14 +142,7 @@ class PoolBuilder:
         written = pool.retry
         own = {} if written is None else {key: getattr(written, key) for key in written.model_fields_set}
         retry = self.retry.model_copy(update=own)
-        if written is not None:
-            check_retry(self.loaded, self.problems, retry, (*path, "retry"))
-        return {
-            "attempts": retry.attempts,
-            "base_ms": retry.backoff,
-            "max_ms": retry.backoff_max,
-            "on": list(dict.fromkeys(retry.on)),
-        }
+        return self.calls.retry(retry, (*path, "retry"), check=written is not None)
 
     def _timeouts(self, limits: PoolTimeouts | None, path: KeyPath) -> dict[str, int] | None:
         if limits is None:
@@ -155,25 +152,6 @@ class PoolBuilder:
             self._error("config.conflict", (*path, "timeouts"), message, "Make one of them fit.", key=True)
         # Both count only where they are tighter than those of the target.
         return {"first_token_ms": limits.first_token or LONGEST_MS, "total_ms": limits.total or LONGEST_MS}
-
-    def _find(self, wanted: str, path: KeyPath) -> str | None:
-        """Return the target that a name leads to; None when there is none, which is then a problem."""
-        found = self.naming.find(wanted)
-        if found is not None or self.naming.is_excused(wanted):
-            return found
-        shown = wanted[:80]
-        if self.naming.is_wildcard(wanted):
-            message = f"{shown!r} is a wildcard, which names no model."
-            hint = f"Write the model, such as {wanted.partition('/')[0][:60]}/MODEL."
-        elif self.naming.is_ambiguous(wanted):
-            message = f"{shown!r} is offered by several entries."
-            hint = "Write provider/model, or the name of the entry."
-        else:
-            message = f"Nothing of this file is called {shown!r}, and no wildcard matches it."
-            near = nearest(wanted, [*self.naming.names, *self.naming.pools])
-            hint = f"Did you mean {near!r}?" if near else "Add it to `model_providers`."
-        self._error("config.unknown_reference", path, message, hint)
-        return None
 
     def _check_name(self, name: str, path: KeyPath) -> None:
         if name in self.naming.wildcards.values():
@@ -214,13 +192,6 @@ class PoolBuilder:
 
     def _error(self, code: str, path: KeyPath, message: str, hint: str = "", *, key: bool = False) -> None:
         self.problems.append(self.loaded.problem(code, path, message, hint, key=key))
-
-
-def check_retry(loaded: Loaded, problems: list[Problem], retry: Retry, path: KeyPath) -> None:
-    """Note when the pauses of a retry contradict each other."""
-    if retry.backoff > retry.backoff_max:
-        message = "`backoff` is longer than `backoff_max`."
-        problems.append(loaded.problem("config.conflict", path, message, "Make one of them fit.", key=True))
 
 
 def _hedge(hedge: Hedge | None) -> dict[str, float] | None:

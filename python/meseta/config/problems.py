@@ -95,7 +95,8 @@ CODES = (
     ),
     Code(
         "config.missing_extra",
-        "A provider's credentials are fetched with a library that is not installed, because few need it.",
+        "What the file asks for needs a package that is not installed, because not everybody needs it: a "
+        "library that fetches credentials, or the data of the embedded chooser.",
         "Run the `pip install` that the message names, in the environment that Meseta runs in.",
     ),
     Code(

@@ -276,6 +276,26 @@ PROVIDERS = (
         quirks=Quirks(max_tokens_field="max_completion_tokens"),
         source="https://docs.digitalocean.com/products/inference/how-to/si-endpoints/",
     ),
+    # Plano's choosers, which their makers' instructions run behind vLLM or Ollama.
+    Provider(
+        "plano",
+        None,
+        "/v1",
+        (),
+        needs_key=False,
+        example="http://127.0.0.1:8000/v1",
+        source="https://docs.planoai.dev/guides/llm_router.html",
+    ),
+    # What a subscription pays for instead of a key; clients bring the credential.
+    Provider(
+        "chatgpt",
+        "https://chatgpt.com/backend-api/codex",
+        "/backend-api/codex",
+        (),
+        dialects=(RESPONSES,),
+        quirks=OPENAI,
+        source="https://docs.planoai.dev/concepts/llm_providers/supported_providers.html",
+    ),
     Provider(
         "sim",
         None,

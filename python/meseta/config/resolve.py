@@ -10,17 +10,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from meseta.config import snapshot
+from meseta.config.calls import CallSettings
 from meseta.config.economics import Economics
+from meseta.config.embedded import installed_weights
 from meseta.config.environment import gather
+from meseta.config.hub import HubBuilder
 from meseta.config.listeners import ListenerBuilder
 from meseta.config.load import Loaded, load_file
-from meseta.config.model import File, Responses
+from meseta.config.model import Conversations, File, Responses
 from meseta.config.naming import Naming
 from meseta.config.plano import PlanoFile, PlanoTrafficListeners
-from meseta.config.pools import PoolBuilder, check_retry
+from meseta.config.pools import PoolBuilder
 from meseta.config.prices import PublishedPrices
 from meseta.config.problems import ConfigError, Problem
 from meseta.config.providers import BY_NAME, SIMULATOR
+from meseta.config.references import References
 from meseta.config.resolved import Resolved
 from meseta.config.sessions import SessionBuilder
 from meseta.config.targets import Entry, TargetBuilder
@@ -32,6 +36,8 @@ if TYPE_CHECKING:
     from meseta.config.access import Fetches
     from meseta.config.credentials import Lease
     from meseta.config.document import Path as KeyPath
+    from meseta.config.embedded import Weights
+    from meseta.config.fleet import AgentSpec
     from meseta.config.model import PlanoProvider
     from meseta.config.prices import Prices
 
@@ -71,28 +77,31 @@ def resolve_loaded(
     port: int | None = None,
     online: bool = False,
     prices: Prices | None = None,
+    weights: Weights = installed_weights,
 ) -> Resolved:
     """Resolve a configuration that was read; raise ConfigError with every mistake, those of form included.
 
-    `prices` (default: the published ones) knows what models cost whose price the file does not say.
+    `prices` (default: the published ones) knows what models cost whose price the file does not say, and
+    `weights` where the data of the embedded chooser is.
     """
     problems = list(loaded.problems)
     document: snapshot.Snapshot | None = None
     leases: list[Lease] = []
+    fleet: list[AgentSpec] = []
     if loaded.config is not None:
         loaded.reads(loaded.folder / ".env")
-        run = _Run(
-            loaded, gather(loaded.folder, environment), home, simulator_url, prices or PublishedPrices()
-        )
+        variables = gather(loaded.folder, environment)
+        run = _Run(loaded, variables, home, simulator_url, prices or PublishedPrices(), weights)
         document = run.document(loaded.config, port)
         problems += run.problems
+        fleet = run.fleet
         if run.fetches is not None and not any(problem.severity == "error" for problem in problems):
             leases = run.fetches.fill(document["targets"], online=online)
             problems += run.fetches.problems
     problems.sort(key=lambda problem: (problem.line, problem.column))
     if document is None or any(problem.severity == "error" for problem in problems):
         raise ConfigError(problems)
-    return Resolved(document, problems, loaded.files, leases)
+    return Resolved(document, problems, loaded.files, leases, fleet)
 
 
 class _Run:
@@ -105,20 +114,24 @@ class _Run:
         home: str | None,
         simulator_url: str,
         prices: Prices,
+        weights: Weights,
     ) -> None:
         self.loaded = loaded
         self.environment = environment
         self.home = home
         self.simulator_url = simulator_url
         self.prices = prices
+        self.weights = weights
         self.problems: list[Problem] = []
         self.fetches: Fetches | None = None
+        self.fleet: list[AgentSpec] = []
 
     def document(self, config: File | PlanoFile, port: int | None) -> snapshot.Snapshot:
-        listeners = self._listeners(config)
-        if port is not None and listeners:
-            listeners[0]["port"] = port
-        entries, broken = self._entries(config)
+        section, providers = self._providers(config)
+        listeners = self._listeners(config, providers)
+        if port is not None and listeners.listeners:
+            listeners.listeners[0]["port"] = port
+        entries, broken = self._entries(config, section, providers)
         written = config.pools if isinstance(config, File) else []
         naming = Naming(
             self.loaded,
@@ -129,14 +142,18 @@ class _Run:
         naming.add_entries(entries)
         naming.add_aliases(config.model_aliases)
         retry = config.retry if isinstance(config, File) else Retry()
-        check_retry(self.loaded, self.problems, retry, ("retry",))
-        pools = PoolBuilder(self.loaded, naming, retry, config.model_aliases)
+        CallSettings(self.loaded, self.problems).retry(retry, ("retry",))
+        references = References(self.loaded, naming)
+        pools = PoolBuilder(self.loaded, references, retry, config.model_aliases)
         pools.add_all(written)
+        hub = HubBuilder(self.loaded, self.environment, references, self.weights)
+        hub.add(config, section, listeners.listeners, listeners.paths)
+        self.fleet = hub.fleet
         sessions = SessionBuilder(self.loaded, self.environment, config)
         document: snapshot.Snapshot = {
             "format": snapshot.FORMAT,
-            "listeners": listeners,
-            "targets": naming.targets,
+            "listeners": listeners.listeners,
+            "targets": [*naming.targets, *hub.targets],
             "names": naming.names,
             "wildcards": naming.wildcards,
             "default": naming.default,
@@ -148,11 +165,18 @@ class _Run:
             "catalog": naming.catalog,
             "log": self._log(config),
             "responses": self._responses(config),
+            "agents": hub.agents,
+            "preferences": hub.preferences,
+            "chooser": hub.chooser,
+            "histories": self._histories(config) if hub.keeps else None,
+            "context_key": None,
+            "latencies": {},
         }
-        self.problems += [*naming.problems, *pools.problems, *sessions.problems]
+        builders = (naming, references, pools, hub, sessions)
+        self.problems += [problem for builder in builders for problem in builder.problems]
         return document
 
-    def _listeners(self, config: File | PlanoFile) -> list[snapshot.Listener]:
+    def _listeners(self, config: File | PlanoFile, providers: Sequence[PlanoProvider]) -> ListenerBuilder:
         builder = ListenerBuilder(self.loaded, self.environment)
         if isinstance(config, File):
             for number, listener in enumerate(config.listeners):
@@ -163,26 +187,36 @@ class _Run:
                 builder.add_plano(config.listeners.egress_traffic, "egress_traffic", path)
         else:
             for number, plano in enumerate(config.listeners):
-                if plano.type == "model":
+                if plano.type in {"model", "agent"}:
                     builder.add_plano(plano, plano.name, ("listeners", number))
                 else:
                     message = f"The listener {plano.name!r} is of type {plano.type}, which is not served yet."
                     self.problems.append(
                         self.loaded.warning("config.not_served", ("listeners", number, "type"), message)
                     )
+            if providers and not any(plano.type == "model" for plano in config.listeners):
+                builder.add_implied("egress_traffic", ("listeners",))
         if not builder.listeners and self.loaded.complete:
-            message = "There is no listener of type model, so there is nothing to serve."
+            message = "There is no listener of type model or agent, so there is nothing to serve."
             hint = "Add `- {type: model, name: models, port: 12000}` to `listeners`."
             self.problems.append(
                 self.loaded.problem("config.missing_key", ("listeners",), message, hint, key=True)
             )
+        needs_models = any(served["type"] == "model" for served in builder.listeners)
+        if needs_models and not providers and self.loaded.complete:
+            message = "`model_providers` is missing or empty, so there is nothing to call."
+            hint = "List what can be called, such as `- {model: openai/*, access_key: $OPENAI_API_KEY}`."
+            self.problems.append(
+                self.loaded.problem("config.missing_key", ("model_providers",), message, hint, key=True)
+            )
         builder.agree()
         self.problems += builder.problems
-        return builder.listeners
+        return builder
 
-    def _entries(self, config: File | PlanoFile) -> tuple[list[Entry], set[str]]:
+    def _entries(
+        self, config: File | PlanoFile, section: str, providers: Sequence[PlanoProvider]
+    ) -> tuple[list[Entry], set[str]]:
         """Return the targets of the file, and the names of the entries that did not become one."""
-        section, providers = self._providers(config)
         builder = TargetBuilder(self.loaded, self.environment, self.simulator_url, self.prices)
         total_ms = _plano_timeout(config)
         built = [builder.build(entry, (section, number), total_ms) for number, entry in enumerate(providers)]
@@ -211,11 +245,6 @@ class _Run:
                 hint = "Rename it."
                 self.problems.append(self.loaded.warning("config.overridden", path, message, hint, key=True))
             return "llm_providers", config.llm_providers
-        if not config.model_providers and self.loaded.complete:
-            message = "`model_providers` is missing or empty, so there is nothing to call."
-            self.problems.append(
-                self.loaded.problem("config.missing_key", ("model_providers",), message, key=True)
-            )
         return "model_providers", config.model_providers
 
     def _log(self, config: File | PlanoFile) -> dict[str, object] | None:
@@ -247,6 +276,15 @@ class _Run:
             keep_hours=_hours(wish.keep),
             max_bytes=wish.max_size,
             max_response_bytes=wish.max_response_size,
+        )
+
+    def _histories(self, config: File | PlanoFile) -> dict[str, object]:
+        wish = config.conversations if isinstance(config, File) else Conversations()
+        return snapshot.histories(
+            self._folder(config),
+            keep_hours=_hours(wish.keep),
+            max_bytes=wish.max_size,
+            max_message_bytes=wish.max_message_size,
         )
 
     def _folder(self, config: File | PlanoFile) -> Path:

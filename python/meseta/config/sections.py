@@ -22,10 +22,15 @@ def section_at(root: type[BaseModel], tree: Any, path: Path) -> type[BaseModel] 
     for part in path:
         value = _child(value, part)
         kinds = [inner for kind in kinds for inner in _inner(kind, part)]
-    for kind in kinds:
-        if isinstance(kind, type) and issubclass(kind, BaseModel):
-            return kind
-    return None
+    models = [kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)]
+    told = value.get("type") if isinstance(value, dict) else None
+    return next((model for model in models if _is_of(model, told)), models[0] if models else None)
+
+
+def _is_of(model: type[BaseModel], told: object) -> bool:
+    """Whether a mapping with this `type` is one of that model, where several kinds may stand."""
+    field = model.model_fields.get("type")
+    return field is not None and told in typing.get_args(field.annotation)
 
 
 def real_path(tree: Any, location: Iterable[str | int]) -> Path:

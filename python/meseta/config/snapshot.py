@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from meseta.config.dialects import Dialect
 
-FORMAT = 3
+FORMAT = 4
 SIMULATOR_URL = "http://127.0.0.1:0/v1"
 """Stands for the address of the simulator that is assigned when the plane starts."""
 
@@ -39,6 +39,7 @@ SIMULATOR_HEADERS = ["x-sim", "x-sim-*"]
 """What the simulator reads: its directives, and room for more of them."""
 LOG_NAME = "log.db"
 RESPONSES_NAME = "responses.db"
+HISTORIES_NAME = "sessions.db"
 DEFAULT_PORT = 12000
 MAX_OUTPUT_TOKENS = 8_192
 """Sent where a dialect demands a limit and the client gave none."""
@@ -50,13 +51,15 @@ class Listener(TypedDict):
     """Where clients connect."""
 
     name: str
-    type: Literal["model"]
+    type: Literal["model", "agent"]
     address: str
     port: int
     auth: Auth
     tls: dict[str, str] | None
     limits: dict[str, int]
     timeouts: dict[str, int]
+    orchestration: dict[str, Any] | None
+    """What is done with a conversation, exactly for a listener of type agent."""
 
 
 class Price(TypedDict):
@@ -111,6 +114,16 @@ class Pool(TypedDict):
     timeouts: dict[str, int] | None
 
 
+class Agent(TypedDict):
+    """A service that answers conversations; `pool` has its instances."""
+
+    id: str
+    pool: Pool
+    hold: dict[str, int] | None
+    token_sha256: str | None
+    tenant: str
+
+
 class Snapshot(TypedDict):
     """The whole document; every key is always present."""
 
@@ -128,6 +141,12 @@ class Snapshot(TypedDict):
     catalog: list[dict[str, str]]
     log: dict[str, Any] | None
     responses: dict[str, Any] | None
+    agents: list[Agent]
+    preferences: list[dict[str, Any]]
+    chooser: dict[str, Any]
+    histories: dict[str, Any] | None
+    context_key: str | None
+    latencies: dict[str, float]
 
 
 TARGET_TIMEOUTS = {"connect_ms": 5_000, "first_token_ms": 300_000, "idle_ms": 120_000, "total_ms": 1_800_000}
@@ -151,6 +170,8 @@ SESSIONS = {
     "cache_marks": False,
     "minimum_prefix_tokens": 1_024,
 }
+NO_CHOOSER: dict[str, Any] = {"rules": [], "embedded": None, "model": None, "user_turns_only": False}
+"""What chooses where there is nothing to choose among."""
 SHARED_PREFIX = "meseta:"
 SHARED_TIMEOUT_MS = 25
 LISTENER_TIMEOUTS = {"head_ms": 60_000, "body_ms": 60_000}
@@ -174,6 +195,7 @@ def listener(name: str, address: str = "127.0.0.1", port: int = DEFAULT_PORT) ->
         "tls": None,
         "limits": dict(LISTENER_LIMITS),
         "timeouts": dict(LISTENER_TIMEOUTS),
+        "orchestration": None,
     }
 
 
@@ -243,6 +265,22 @@ def responses(
     }
 
 
+def histories(
+    folder: Path,
+    *,
+    keep_hours: int = 168,
+    max_bytes: int = 1_073_741_824,
+    max_message_bytes: int = 1_048_576,
+) -> dict[str, Any]:
+    """Return the store of kept conversations in `folder`, which must be absolute."""
+    return {
+        "path": str(folder / HISTORIES_NAME),
+        "keep_hours": keep_hours,
+        "max_bytes": max_bytes,
+        "max_message_bytes": max_message_bytes,
+    }
+
+
 def shared(url: str) -> dict[str, Any]:
     """Return the store that replicas share; a request waits for it no longer than its time-out."""
     return {"url": url, "prefix": SHARED_PREFIX, "timeout_ms": SHARED_TIMEOUT_MS}
@@ -289,6 +327,12 @@ def without_file(
         "catalog": catalog_of_wildcards(targets),
         "log": log(home),
         "responses": responses(home),
+        "agents": [],
+        "preferences": [],
+        "chooser": copy.deepcopy(NO_CHOOSER),
+        "histories": None,
+        "context_key": None,
+        "latencies": {},
     }
 
 
@@ -356,6 +400,11 @@ def redact(snapshot: Snapshot) -> Snapshot:
             place["tls"]["private_key_pem"] = MASK
         for key in place["auth"].get("keys", ()):
             key["sha256"] = MASK
+    for agent in shown["agents"]:
+        if agent["token_sha256"] is not None:
+            agent["token_sha256"] = MASK
+    if shown["context_key"] is not None:
+        shown["context_key"] = MASK
     if shown["shared"] is not None:
         shown["shared"]["url"] = hidden(shown["shared"]["url"], MASK)
     return shown

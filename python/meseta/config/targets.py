@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from meseta.config.access import AccessBuilder
+from meseta.config.calls import CallSettings
 from meseta.config.economics import Economics
-from meseta.config.headers import check_forwarded, check_header, looks_like_reference
+from meseta.config.headers import check_header
 from meseta.config.model import PlanoProvider, Provider
 from meseta.config.places import Place, PlaceFinder
 from meseta.config.providers import BEDROCK, BY_NAME, VERTEX
@@ -24,8 +25,10 @@ if TYPE_CHECKING:
     from meseta.config.prices import Prices
     from meseta.config.problems import Problem
 
+AGENT = "agent"
+"""The provider of the targets of agents, and how the names of those and of their pools begin."""
+
 _PREFIX = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
-PROBE_TIMEOUT_MS = 5_000
 _NAME = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]{0,254}[\x21-\x7e])?", re.ASCII)
 
 
@@ -71,6 +74,7 @@ class TargetBuilder:
         self.access = AccessBuilder(loaded, environment)
         self.places = PlaceFinder(self.access, simulator_url)
         self.problems: list[Problem] = []
+        self.calls = CallSettings(loaded, self.problems)
 
     def build(self, entry: PlanoProvider, path: KeyPath, total_ms: int | None) -> Entry | None:
         """Return the target of one entry, or None when it is wrong; `total_ms` caps the whole call."""
@@ -85,6 +89,10 @@ class TargetBuilder:
             )
             self._error("config.invalid_value", (*path, "model"), message)
             return None
+        if provider == AGENT or (entry.name or "").startswith(f"{AGENT}/"):
+            message = f"Names that begin with {AGENT}/ are those of agents."
+            key = "model" if provider == AGENT else "name"
+            self._error("config.conflict", (*path, key), message, "Choose another one.")
         if "*" in model and model != "*":
             message = "A wildcard is the whole model id: write `provider/*`."
             self._error("config.invalid_value", (*path, "model"), message)
@@ -114,19 +122,7 @@ class TargetBuilder:
         return Entry(target, path, entry.model, entry.name is not None, entry.default, economics)
 
     def _headers(self, entry: PlanoProvider, path: KeyPath) -> dict[str, str]:
-        headers: dict[str, str] = {}
-        for name, value in entry.headers.items():
-            here = (*path, "headers", name)
-            reason = check_header(name, value)
-            if reason:
-                self._error("config.invalid_value", here, f"The header {name[:60]!r} {reason}", key=True)
-            elif name.lower() in headers:
-                message = f"The header {name!r} is written twice; upper and lower case do not differ."
-                self._error("config.duplicate", here, message, key=True)
-            elif looks_like_reference(value):
-                message = "The value of this header is sent as it is; nothing is expanded here."
-                self.problems.append(self.loaded.warning("config.not_expanded", here, message))
-            headers[name.lower()] = value
+        headers = self.calls.headers(entry.headers, (*path, "headers"))
         if entry.http_host is not None:
             if not entry.http_host or check_header("x-host", entry.http_host) or " " in entry.http_host:
                 self._error("config.invalid_value", (*path, "http_host"), "`http_host` must be a host name.")
@@ -134,65 +130,28 @@ class TargetBuilder:
         return headers
 
     def _version_1(self, entry: Provider, path: KeyPath, target: snapshot.Target) -> None:
-        limits = entry.timeouts
         target["http_version"] = entry.http_version
         target["max_output_tokens"] = entry.max_output_tokens
         target["ask_stream_usage"] = entry.ask_stream_usage
-        target["timeouts"] = {
-            "connect_ms": limits.connect,
-            "first_token_ms": limits.first_token,
-            "idle_ms": limits.idle,
-            "total_ms": limits.total,
-        }
-        for number, name in enumerate(entry.forward_headers):
-            reason = check_forwarded(name)
-            if reason:
-                here = (*path, "forward_headers", number)
-                self._error("config.invalid_value", here, f"The header {name[:60]!r} {reason}")
-            elif name.lower() not in target["forward_headers"]:
-                target["forward_headers"].append(name.lower())
+        target["timeouts"] = self.calls.timeouts(entry.timeouts)
+        forwarded = self.calls.forwarded(
+            entry.forward_headers, (*path, "forward_headers"), target["forward_headers"]
+        )
+        target["forward_headers"] = forwarded
 
     def _protection(self, entry: Provider, path: KeyPath, target: snapshot.Target) -> None:
         """Take over what keeps the target from being asked too much, or while it cannot answer."""
-        limits, health, probe = entry.limits, entry.health, entry.probe
-        if limits.queue and not limits.concurrency:
-            message = "`queue` is of no use without `concurrency`: nobody waits where nothing is limited."
-            self._error(
-                "config.conflict", (*path, "limits", "queue"), message, "Write `concurrency`.", key=True
-            )
-        target["limits"] = {
-            "concurrency": limits.concurrency,
-            "queue": limits.queue,
-            "queue_ms": limits.queue_timeout if limits.queue else 0,
-        }
-        if health.rest > health.rest_max:
-            message = "`rest` is longer than `rest_max`."
-            self._error("config.conflict", (*path, "health"), message, "Make one of them fit.", key=True)
-        target["health"] = {
-            "failures": health.failures,
-            "error_percent": health.error_rate,
-            "minimum_requests": health.minimum_requests,
-            "window_ms": health.window,
-            "rest_ms": health.rest,
-            "rest_max_ms": health.rest_max,
-            "ramp_ms": health.ramp,
-        }
+        target["limits"] = self.calls.limits(entry.limits, (*path, "limits"))
+        target["health"] = self.calls.health(entry.health, (*path, "health"))
+        target["probe"] = self.calls.probe(entry.probe, (*path, "probe"))
         if entry.price is not None and target["model"] == "*":
             message = "A wildcard has no price, because its models differ in theirs."
             hint = "Write an entry with the model's own name and its `price`."
             self._error("config.conflict", (*path, "price"), message, hint, key=True)
-        if probe is not None:
-            timeout = probe.timeout or min(PROBE_TIMEOUT_MS, probe.interval)
-            target["probe"] = {"kind": probe.kind, "interval_ms": probe.interval, "timeout_ms": timeout}
 
     def _check_probe(self, entry: Provider, path: KeyPath, target: snapshot.Target, place: Place) -> None:
         probe = entry.probe
-        if probe is None:
-            return
-        if probe.timeout is not None and probe.timeout > probe.interval:
-            message = "`timeout` is longer than `interval`, so that one probe would run into the next."
-            self._error("config.conflict", path, message, "Make one of them fit.", key=True)
-        if probe.kind == "connect":
+        if probe is None or probe.kind == "connect":
             return
         here = (*path, "kind")
         if target["credentials"][0]["type"] == "passthrough":

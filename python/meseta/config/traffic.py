@@ -19,8 +19,21 @@ Dollars = Annotated[float, Field(ge=0, le=1_000_000)]
 """US dollars per million tokens."""
 
 
+class Timeouts(Strict):
+    """How long a call may take, each limit on its own."""
+
+    connect: PositiveDuration = 5_000
+    """Longest time to connect, TLS included. Default `5s`."""
+    first_token: PositiveDuration = 300_000
+    """Longest time from sending the request to the first byte of the answer. Default `5m`."""
+    idle: PositiveDuration = 120_000
+    """Longest pause between two pieces of an answer. Default `2m`."""
+    total: PositiveDuration = 1_800_000
+    """Longest time for the whole call, streaming included. Default `30m`."""
+
+
 class TargetLimits(Strict):
-    """How many calls to this provider entry there are at once."""
+    """How many calls there are at once."""
 
     concurrency: Count = 0
     """Most calls at once; 0 is no limit. Default 0."""
@@ -31,7 +44,7 @@ class TargetLimits(Strict):
 
 
 class Health(Strict):
-    """When this provider entry is left alone for a while, and how it comes back."""
+    """When something is left alone for a while after failures, and how it comes back."""
 
     failures: Annotated[int, Field(ge=1, le=1_000_000)] = 5
     """It rests after this many failures in a row. Default 5."""
@@ -278,3 +291,6 @@ class Routing(Strict):
     """How many sessions are remembered. Default 10000."""
     session_cache: SessionCache | None = None
     """Where sessions are remembered. Default: in memory, or in `store.shared`."""
+    route_on_user_only: Flag = False
+    """Choose by preference only when the last message is the user's; the turns of an agent's loop go where
+    the one before went. Default `false`."""

@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 from meseta.config.dialects import DIALECTS, MEANINGS, OPERATIONS, Quirks
 from meseta.config.model import (
+    AgentListener,
     Alias,
     Aws,
     ClientKey,
+    Conversations,
     File,
     Google,
     KeyAuth,
@@ -18,10 +20,42 @@ from meseta.config.model import (
     Provider,
     Responses,
     Store,
-    Timeouts,
     Tls,
 )
-from meseta.config.plano import GUARDS, NOT_SERVED, NOT_YET_IN_VERSION_1, PlanoFile, PlanoListener
+from meseta.config.model_agents import (
+    Agent,
+    AgentProbe,
+    AgentRetry,
+    Hold,
+    LiveProbe,
+    ReadyProbe,
+    ReplicaBounds,
+    RestartPolicy,
+    Run,
+)
+from meseta.config.model_choosing import (
+    Chooser,
+    EmbeddedChooser,
+    History,
+    ListenedAgent,
+    ModelChooser,
+    ModelMerge,
+    Parallel,
+    Preference,
+    Rule,
+    SelectionPolicy,
+    Supervise,
+    Template,
+    When,
+)
+from meseta.config.plano import (
+    GUARDS,
+    NOT_SERVED,
+    NOT_YET_IN_VERSION_1,
+    PLANO_VERSIONS,
+    PlanoFile,
+    PlanoListener,
+)
 from meseta.config.prices import CATALOGUES
 from meseta.config.problems import CODES
 from meseta.config.prompt_caches import KEPT
@@ -53,6 +87,7 @@ from meseta.config.traffic import (
     RoutingBudget,
     SessionCache,
     TargetLimits,
+    Timeouts,
 )
 from meseta.config.units import format_duration
 from meseta.reference.markdown import NOTE, listed, paragraph
@@ -64,16 +99,25 @@ if TYPE_CHECKING:
 
 SECTIONS: tuple[tuple[str, type[BaseModel]], ...] = (
     ("Top level", File),
-    ("listeners[]", Listener),
+    ("listeners[] of type model", Listener),
+    ("listeners[] of type agent", AgentListener),
+    ("listeners[].agents[]", ListenedAgent),
+    ("listeners[].rules[], chooser.rules[]", Rule),
+    ("listeners[].rules[].when, chooser.rules[].when", When),
+    ("listeners[].parallel", Parallel),
+    ("listeners[].parallel.merge of type template", Template),
+    ("listeners[].parallel.merge of type model", ModelMerge),
+    ("listeners[].supervise", Supervise),
+    ("listeners[].history", History),
     ("listeners[].auth", KeyAuth),
     ("listeners[].auth.keys[]", ClientKey),
     ("listeners[].tls", Tls),
     ("listeners[].limits", Limits),
     ("listeners[].timeouts", ListenerTimeouts),
     ("model_providers[]", Provider),
-    ("model_providers[].timeouts", Timeouts),
-    ("model_providers[].limits", TargetLimits),
-    ("model_providers[].health", Health),
+    ("model_providers[].timeouts, agents[].timeouts", Timeouts),
+    ("model_providers[].limits, agents[].limits", TargetLimits),
+    ("model_providers[].health, agents[].health", Health),
     ("model_providers[].probe", Probe),
     ("model_providers[].price", Price),
     ("model_providers[].prompt_cache", PromptCache),
@@ -83,6 +127,20 @@ SECTIONS: tuple[tuple[str, type[BaseModel]], ...] = (
     ("pools[]", Pool),
     ("pools[].targets[]", Member),
     ("pools[].fallback[]", Fallback),
+    ("agents[]", Agent),
+    ("agents[].retry", AgentRetry),
+    ("agents[].probe", AgentProbe),
+    ("agents[].hold", Hold),
+    ("agents[].run", Run),
+    ("agents[].run.replicas", ReplicaBounds),
+    ("agents[].run.ready", ReadyProbe),
+    ("agents[].run.live", LiveProbe),
+    ("agents[].run.restart", RestartPolicy),
+    ("routing_preferences[]", Preference),
+    ("routing_preferences[].selection_policy", SelectionPolicy),
+    ("chooser", Chooser),
+    ("chooser.embedded", EmbeddedChooser),
+    ("chooser.model", ModelChooser),
     ("retry, pools[].retry", Retry),
     ("pools[].hedge", Hedge),
     ("pools[].timeouts", PoolTimeouts),
@@ -94,6 +152,7 @@ SECTIONS: tuple[tuple[str, type[BaseModel]], ...] = (
     ("routing.session_cache", SessionCache),
     ("store", Store),
     ("responses", Responses),
+    ("conversations", Conversations),
 )
 
 
@@ -122,8 +181,8 @@ def page() -> str:
             """
             A secret is `$NAME` or `${NAME}` (an environment variable), `file:PATH` (the content of a file,
             without outer white space), or `none`. References are expanded in `access_key`, `access_keys`,
-            `auth.keys`, the keys of `aws` and the address of the shared store, and nowhere else: a `$` in any
-            other value is a `$`. A `.env` file beside
+            `auth.keys`, the keys of `aws`, the address of the shared store, and `auth`, `token` and `run.env`
+            of an agent, and nowhere else: a `$` in any other value is a `$`. A `.env` file beside
             the configuration supplements the environment; where both have a variable, the environment wins.
             """
         ),
@@ -311,6 +370,7 @@ def _dialects(row: Row) -> str:
 
 
 def _plano() -> list[str]:
+    older = [version for version in PLANO_VERSIONS if version not in {"v0.3.0", "v0.4.0"}]
     served = [name for name in PlanoFile.model_fields if name not in NOT_YET_IN_VERSION_1]
     of_listener = [name for name in PlanoListener.model_fields if name not in NOT_SERVED[PlanoListener]]
     return [
@@ -319,8 +379,8 @@ def _plano() -> list[str]:
         "",
         *paragraph(
             f"""
-            A file with `version: v0.3.0` or `v0.4.0` is read too. Of its keys {listed(served)} are served,
-            and of a listener {listed(of_listener)}. Every other key of Plano is accepted with a warning and
+            A file with `version: v0.3.0` or `v0.4.0` (or {listed(older)}) is read too. Of its keys
+            {listed(served)} are served, and of a listener {listed(of_listener)}. Every other key of Plano is accepted with a warning and
             has no effect; for {listed(sorted(GUARDS))} that means that nothing is guarded or limited.
             """
         ),
@@ -359,7 +419,7 @@ def _kind(schema: dict[str, Any]) -> str:
     if schema.get("type") == "object":
         return "mapping"
     if "pattern" in schema:
-        return "duration" if "500ms" in schema["examples"] else "size"
+        return {"500ms": "duration", "32MiB": "size"}.get(schema.get("examples", [""])[0], "id")
     if schema.get("examples", [""])[0].startswith("$"):
         return "secret"
     words = {"string": "text", "integer": "whole number", "number": "number", "boolean": "`true` or `false`"}

@@ -40,11 +40,16 @@ class FixedPrices:
         return {"input": 2.5, "cached_input": 1.25, "cache_write": None, "output": 10.0, "source": "list 1"}
 
 
+def weights() -> tuple[Path, Path]:
+    """Where the data of the embedded chooser would be."""
+    return FOLDER / "weights", FOLDER / "tokenizer"
+
+
 def outcome(written: str) -> str:
     """Everything below the first rule."""
     try:
         loaded = load_bytes(written.encode(), "meseta.yaml", FOLDER)
-        resolved = resolve_loaded(loaded, environment=ENVIRONMENT, prices=FixedPrices())
+        resolved = resolve_loaded(loaded, environment=ENVIRONMENT, prices=FixedPrices(), weights=weights)
     except ConfigError as error:
         text = "".join(f"{problem}\n" for problem in error.problems)
     else:
