@@ -14,12 +14,20 @@ from meseta.config.credentials import CredentialError, fetch_all, request_as_dic
 
 
 def main() -> int:
-    """Answer what standard input asks for: `{"file", "home", "port", "online"}` or `{"fetch"}`."""
+    """Answer what standard input asks for.
+
+    `{"file", "home", "port", "online"}` resolves, `{"fetch"}` gets credentials, `{"measure"}` asks sources.
+    """
     if sys.stdout.isatty():
         print("This is for meseta itself; use `meseta config show`.", file=sys.stderr)
         return 6
     wish = json.load(sys.stdin)
-    answer = _fetch(wish["fetch"]) if "fetch" in wish else _resolve(wish)
+    if "fetch" in wish:
+        answer = _fetch(wish["fetch"])
+    elif "measure" in wish:
+        answer = _measure(wish["measure"])
+    else:
+        answer = _resolve(wish)
     json.dump(answer, sys.stdout, ensure_ascii=True, separators=(",", ":"))
     return 0
 
@@ -32,7 +40,7 @@ def _resolve(wish: dict[str, Any]) -> dict[str, Any]:
         resolved = resolve_file(wish["file"], home=wish["home"], port=wish["port"], online=wish["online"])
     except ConfigError as error:
         problems = [problem.as_dict() for problem in error.problems]
-        return {"snapshot": None, "problems": problems, "files": {}, "leases": [], "fleet": []}
+        return {"snapshot": None, "problems": problems, "files": {}, "leases": [], "sources": [], "fleet": []}
     return {
         "snapshot": resolved.snapshot,
         "problems": [problem.as_dict() for problem in resolved.warnings],
@@ -46,6 +54,7 @@ def _resolve(wish: dict[str, Any]) -> dict[str, Any]:
             }
             for held in resolved.leases
         ],
+        "sources": [source.as_dict() for source in resolved.sources],
         "fleet": [agent.as_dict() for agent in resolved.fleet],
     }
 
@@ -58,6 +67,18 @@ def _fetch(requests: list[dict[str, Any]]) -> dict[str, Any]:
             else {"auth": outcome.auth, "expires": outcome.expires}
             for outcome in fetch_all([request_from_dict(request) for request in requests])
         ]
+    }
+
+
+def _measure(sources: list[dict[str, Any]]) -> dict[str, Any]:
+    from meseta.config.catalogues import fetch
+    from meseta.config.metrics import Source
+
+    metrics, failed = fetch([Source(**source) for source in sources])
+    return {
+        "prices": metrics.prices,
+        "latencies": metrics.latencies,
+        "failed": {source.key: reason for source, reason in failed},
     }
 
 

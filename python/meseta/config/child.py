@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from meseta.config.credentials import Credential, CredentialError, Lease, request_as_dict, request_from_dict
 from meseta.config.fleet import AgentSpec
+from meseta.config.metrics import Metrics, Source
 from meseta.config.problems import ConfigError, Problem
 from meseta.config.resolved import Resolved
 
@@ -44,7 +45,8 @@ def resolve_in_child(
         for held in answer["leases"]
     ]
     fleet = [AgentSpec.from_dict(agent) for agent in answer["fleet"]]
-    return Resolved(answer["snapshot"], problems, files, leases, fleet)
+    sources = [Source(**source) for source in answer["sources"]]
+    return Resolved(answer["snapshot"], problems, files, leases, sources, fleet)
 
 
 def fetch_in_child(requests: Sequence[Request]) -> list[Credential | CredentialError]:
@@ -59,6 +61,15 @@ def fetch_in_child(requests: Sequence[Request]) -> list[Credential | CredentialE
         else CredentialError(outcome["error"], outcome["hint"], missing=outcome["missing"])
         for outcome in answer["credentials"]
     ]
+
+
+def measure_in_child(sources: Sequence[Source]) -> tuple[Metrics, dict[str, str]]:
+    """Like `catalogues.fetch`, in a process that ends afterwards; the failures by the key of the source."""
+    try:
+        answer = _ask({"measure": [source.as_dict() for source in sources]})
+    except _ChildError as error:
+        return Metrics(), {source.key: str(error) for source in sources}
+    return Metrics(answer["prices"], answer["latencies"]), answer["failed"]
 
 
 class _ChildError(Exception):

@@ -56,8 +56,8 @@ def read_agent_url(text: str, apis: Sequence[Dialect]) -> Endpoint:
         raise ValueError(sentence) from None
 
 
-def read_base_url(text: str, usual_path: str) -> Endpoint:
-    """Check a `base_url`; one without a path gets `usual_path`.
+def read_base_url(text: str, usual_path: str, *, whole: bool = False) -> Endpoint:
+    """Check a `base_url`; one without a path gets `usual_path`. Nothing is added to a `whole` one.
 
     Raise ValueError with a sentence otherwise.
     """
@@ -86,7 +86,7 @@ def read_base_url(text: str, usual_path: str) -> Endpoint:
         raise ValueError("`base_url` has characters that must be written as %XX.")
     path = parts.path.rstrip("/")
     for ending in _ENDPOINTS:
-        if path.endswith(ending):
+        if path.endswith(ending) and not whole:
             raise ValueError(f"`base_url` must end before {ending}, which Meseta adds itself.")
     origin = f"{parts.scheme}://{shown}" + (f":{port}" if port is not None else "")
     return Endpoint(origin + (path or usual_path), parts.query)

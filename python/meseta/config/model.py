@@ -23,6 +23,7 @@ from meseta.config.model_choosing import (
     Rule,
     Supervise,
 )
+from meseta.config.model_metrics import MetricsSource
 from meseta.config.traffic import (
     Admission,
     Health,
@@ -401,6 +402,8 @@ class File(Strict):
     """Services that answer conversations, for listeners of type `agent`. Default: none."""
     routing_preferences: Annotated[list[Preference], Field(max_length=1_000)] = Field(default_factory=list)
     """What kind of prompt goes to which models. Default: none; clients get the model that they name."""
+    model_metrics_sources: Annotated[list[MetricsSource], Field(max_length=16)] = Field(default_factory=list)
+    """Where prices and latencies come from. Default: the published prices, and what Meseta measures."""
     chooser: Chooser = Field(default_factory=Chooser)
     """Who chooses by meaning: models by `routing_preferences`, and agents."""
     retry: Retry = Field(default_factory=Retry)

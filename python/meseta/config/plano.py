@@ -10,6 +10,7 @@ from meseta.config.form import Port, PositiveDuration, Strict
 from meseta.config.model import Alias, Auth, PlanoProvider
 from meseta.config.model_agents import PlanoAgent
 from meseta.config.model_choosing import PlanoListenedAgent, Preference
+from meseta.config.model_metrics import MetricsSource
 from meseta.config.traffic import PromptCaching, Routing, RoutingBudget
 
 if TYPE_CHECKING:
@@ -183,8 +184,8 @@ class PlanoFile(Strict):
     """Make use of the providers' prompt caches."""
     state_storage: PlanoStateStorage | None = None
     """Where stored responses are kept."""
-    model_metrics_sources: Any = None
-    """Known, not served yet."""
+    model_metrics_sources: list[MetricsSource] = Field(default_factory=list)
+    """Where prices and latencies come from."""
     endpoints: Any = None
     """Known, not served yet."""
     mode: Any = None
@@ -211,6 +212,7 @@ NOT_SERVED: dict[type[BaseModel], frozenset[str]] = {
         "agents",
         "routing_preferences",
         "overrides",
+        "model_metrics_sources",
     },
     PlanoOverrides: frozenset(
         {

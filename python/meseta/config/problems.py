@@ -107,6 +107,12 @@ CODES = (
         "stays in force meanwhile.",
     ),
     Code(
+        "config.source_unavailable",
+        "A source of `model_metrics_sources` cannot be reached, or does not say what it is asked for.",
+        "Read the reason in the message. Meanwhile what the source said last counts, or the published prices "
+        "and what Meseta measures itself.",
+    ),
+    Code(
         "config.literal_secret",
         "A secret is written in clear text in the file.",
         "Put it in an environment variable and write `$NAME`, or in a file and write `file:/path`.",

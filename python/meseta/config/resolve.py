@@ -27,6 +27,7 @@ from meseta.config.providers import BY_NAME, SIMULATOR
 from meseta.config.references import References
 from meseta.config.resolved import Resolved
 from meseta.config.sessions import SessionBuilder
+from meseta.config.sources import SourceBuilder
 from meseta.config.targets import Entry, TargetBuilder
 from meseta.config.traffic import Retry
 
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from meseta.config.document import Path as KeyPath
     from meseta.config.embedded import Weights
     from meseta.config.fleet import AgentSpec
+    from meseta.config.metrics import Source
     from meseta.config.model import PlanoProvider
     from meseta.config.prices import Prices
 
@@ -87,6 +89,7 @@ def resolve_loaded(
     problems = list(loaded.problems)
     document: snapshot.Snapshot | None = None
     leases: list[Lease] = []
+    sources: list[Source] = []
     fleet: list[AgentSpec] = []
     if loaded.config is not None:
         loaded.reads(loaded.folder / ".env")
@@ -94,14 +97,16 @@ def resolve_loaded(
         run = _Run(loaded, variables, home, simulator_url, prices or PublishedPrices(), weights)
         document = run.document(loaded.config, port)
         problems += run.problems
-        fleet = run.fleet
+        sources, fleet = run.sources.sources, run.fleet
         if run.fetches is not None and not any(problem.severity == "error" for problem in problems):
             leases = run.fetches.fill(document["targets"], online=online)
             problems += run.fetches.problems
+            document = run.sources.fill(document, run.folder(loaded.config), online=online)
+            problems += run.sources.problems
     problems.sort(key=lambda problem: (problem.line, problem.column))
     if document is None or any(problem.severity == "error" for problem in problems):
         raise ConfigError(problems)
-    return Resolved(document, problems, loaded.files, leases, fleet)
+    return Resolved(document, problems, loaded.files, leases, sources, fleet)
 
 
 class _Run:
@@ -125,6 +130,7 @@ class _Run:
         self.problems: list[Problem] = []
         self.fetches: Fetches | None = None
         self.fleet: list[AgentSpec] = []
+        self.sources = SourceBuilder(loaded)
 
     def document(self, config: File | PlanoFile, port: int | None) -> snapshot.Snapshot:
         section, providers = self._providers(config)
@@ -149,6 +155,7 @@ class _Run:
         hub = HubBuilder(self.loaded, self.environment, references, self.weights)
         hub.add(config, section, listeners.listeners, listeners.paths)
         self.fleet = hub.fleet
+        self.sources.add_all(config.model_metrics_sources)
         sessions = SessionBuilder(self.loaded, self.environment, config)
         document: snapshot.Snapshot = {
             "format": snapshot.FORMAT,
@@ -172,8 +179,9 @@ class _Run:
             "context_key": None,
             "latencies": {},
         }
-        builders = (naming, references, pools, hub, sessions)
+        builders = (naming, references, pools, hub, sessions, self.sources)
         self.problems += [problem for builder in builders for problem in builder.problems]
+        self.sources.problems.clear()
         return document
 
     def _listeners(self, config: File | PlanoFile, providers: Sequence[PlanoProvider]) -> ListenerBuilder:
@@ -250,7 +258,7 @@ class _Run:
     def _log(self, config: File | PlanoFile) -> dict[str, object] | None:
         if isinstance(config, File) and isinstance(config.store, str):
             return None
-        folder = self._folder(config)
+        folder = self.folder(config)
         if isinstance(config, PlanoFile) or isinstance(config.store, str):
             return snapshot.log(folder)
         store = config.store
@@ -272,7 +280,7 @@ class _Run:
         if not isinstance(wish, Responses):
             return None
         return snapshot.responses(
-            self._folder(config),
+            self.folder(config),
             keep_hours=_hours(wish.keep),
             max_bytes=wish.max_size,
             max_response_bytes=wish.max_response_size,
@@ -281,13 +289,13 @@ class _Run:
     def _histories(self, config: File | PlanoFile) -> dict[str, object]:
         wish = config.conversations if isinstance(config, File) else Conversations()
         return snapshot.histories(
-            self._folder(config),
+            self.folder(config),
             keep_hours=_hours(wish.keep),
             max_bytes=wish.max_size,
             max_message_bytes=wish.max_message_size,
         )
 
-    def _folder(self, config: File | PlanoFile) -> Path:
+    def folder(self, config: File | PlanoFile) -> Path:
         """Return the directory of everything that is kept."""
         if isinstance(config, File) and not isinstance(config.store, str) and config.store.path:
             return self.loaded.folder / config.store.path

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from meseta.config.credentials import Lease
     from meseta.config.fleet import AgentSpec
+    from meseta.config.metrics import Source
     from meseta.config.problems import Problem
     from meseta.config.snapshot import Snapshot
     from meseta.watch import Mark
@@ -25,5 +26,7 @@ class Resolved:
     """Every file that it was read from and how it looked before: a change is a reason to read again."""
     leases: list[Lease] = field(default_factory=list)
     """The credentials in the snapshot that expire."""
+    sources: list[Source] = field(default_factory=list)
+    """Where prices and latencies in the snapshot come from; some are asked again while it is served."""
     fleet: list[AgentSpec] = field(default_factory=list)
     """The agents whose processes Meseta runs, in file order."""

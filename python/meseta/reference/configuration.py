@@ -48,6 +48,7 @@ from meseta.config.model_choosing import (
     Template,
     When,
 )
+from meseta.config.model_metrics import CostSource, LatencySource
 from meseta.config.plano import (
     GUARDS,
     NOT_SERVED,
@@ -138,6 +139,8 @@ SECTIONS: tuple[tuple[str, type[BaseModel]], ...] = (
     ("agents[].run.restart", RestartPolicy),
     ("routing_preferences[]", Preference),
     ("routing_preferences[].selection_policy", SelectionPolicy),
+    ("model_metrics_sources[] of type cost", CostSource),
+    ("model_metrics_sources[] of type latency", LatencySource),
     ("chooser", Chooser),
     ("chooser.embedded", EmbeddedChooser),
     ("chooser.model", ModelChooser),
@@ -380,8 +383,9 @@ def _plano() -> list[str]:
         *paragraph(
             f"""
             A file with `version: v0.3.0` or `v0.4.0` (or {listed(older)}) is read too. Of its keys
-            {listed(served)} are served, and of a listener {listed(of_listener)}. Every other key of Plano is accepted with a warning and
-            has no effect; for {listed(sorted(GUARDS))} that means that nothing is guarded or limited.
+            {listed(served)} are served, and of a listener {listed(of_listener)}. Every other key of Plano is
+            accepted with a warning and has no effect; for {listed(sorted(GUARDS))} that means that nothing is
+            guarded or limited.
             """
         ),
         "",
