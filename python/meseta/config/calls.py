@@ -42,14 +42,19 @@ class CallSettings:
             headers[name.lower()] = value
         return headers
 
-    def forwarded(self, written: Sequence[str], path: KeyPath, begun: Sequence[str] = ()) -> list[str]:
-        """Return the names of the client's headers that travel on, after those of `begun`."""
+    def forwarded(
+        self, written: Sequence[str], path: KeyPath, begun: Sequence[str] = (), hint: str = ""
+    ) -> list[str]:
+        """Return the names of the client's headers that travel on, after those of `begun`.
+
+        `hint` says what to do instead of letting a credential travel on.
+        """
         names = list(begun)
         for number, name in enumerate(written):
             reason = check_forwarded(name)
             if reason:
                 message = f"The header {name[:60]!r} {reason}"
-                self._error("config.invalid_value", (*path, number), message)
+                self._error("config.invalid_value", (*path, number), message, hint)
             elif name.lower() not in names:
                 names.append(name.lower())
         return names

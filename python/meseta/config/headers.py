@@ -65,7 +65,7 @@ def check_forwarded(name: str) -> str | None:
         return "belongs to the connection or the body and cannot be forwarded."
     wide = name.endswith("*") and any(credential.startswith(plain) for credential in CREDENTIALS)
     if plain in CREDENTIALS or wide:
-        return "would let credentials travel on; use `passthrough_auth` for the client's own key."
+        return "would let credentials travel on."
     return None
 
 

@@ -319,6 +319,10 @@ def _sentence(path: KeyPath, detail: ErrorDetails) -> str:
         expected = context["expected"].replace("False", "false")
         other = " or a mapping" if path[-1:] in {("auth",), ("store",), ("responses",)} else ""
         return f"{subject} must be {expected}{other}{_shown(path, value)}."
+    if kind == "union_tag_invalid":
+        return f"`type` of {subject} must be {context['expected_tags']}."
+    if kind == "union_tag_not_found":
+        return f"`type` is missing in {subject}."
     if kind == "value_error":
         return f"{subject}: {context['error']}"
     if kind == "too_short":

@@ -135,7 +135,10 @@ class TargetBuilder:
         target["ask_stream_usage"] = entry.ask_stream_usage
         target["timeouts"] = self.calls.timeouts(entry.timeouts)
         forwarded = self.calls.forwarded(
-            entry.forward_headers, (*path, "forward_headers"), target["forward_headers"]
+            entry.forward_headers,
+            (*path, "forward_headers"),
+            target["forward_headers"],
+            "`passthrough_auth` is for the client's own key.",
         )
         target["forward_headers"] = forwarded
 
