@@ -8,8 +8,8 @@ import sys
 
 import pytest
 
-MODULES = ("meseta", "meseta.config", "meseta.reference")
-HEAVY = ("pydantic", "ruamel", "rich", "botocore", "google", "meseta._core")
+MODULES = ("meseta", "meseta.config", "meseta.reference", "meseta.sdk")
+HEAVY = ("pydantic", "ruamel", "rich", "botocore", "google", "httpx", "uvicorn", "asyncio", "meseta._core")
 
 
 @pytest.mark.parametrize("name", MODULES)
@@ -22,7 +22,7 @@ def test_all_is_exact(name: str) -> None:
         module.nothing_like_it  # noqa: B018
 
 
-@pytest.mark.parametrize("name", ["meseta", "meseta.config"])
+@pytest.mark.parametrize("name", ["meseta", "meseta.config", "meseta.sdk"])
 def test_lazy_names_are_those_of_all(name: str) -> None:
     module = importlib.import_module(name)
     assert set(module._HOMES) == set(module.__all__)
@@ -32,7 +32,7 @@ def test_lazy_names_are_those_of_all(name: str) -> None:
 @pytest.mark.parametrize(
     "code",
     [
-        "import meseta, meseta.config",
+        "import meseta, meseta.config, meseta.sdk",
         "from meseta.cli.main import main; main(['--help'])",
         "from meseta.cli.main import main; main(['up', '--help'])",
         "import meseta.cli.up, meseta.plane, meseta.config.child, meseta.config.snapshot",
