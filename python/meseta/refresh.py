@@ -64,6 +64,11 @@ class Refresh:
             self._generation += 1
             self._changed.notify_all()
 
+    def join(self) -> None:
+        """Wait until the thread has ended, after `stop`."""
+        if self._thread is not None:
+            self._thread.join()
+
     def _run(self) -> None:
         while True:
             with self._changed:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from meseta.config.headers import check_header
 from meseta.config.model_choosing import Chooser, EmbeddedChooser, ModelChooser, Preference, SelectionPolicy
+from meseta.config.plano import PlanoFile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
     from meseta.config.embedded import Weights
     from meseta.config.load import Loaded
     from meseta.config.model_choosing import Rule
-    from meseta.config.plano import PlanoFile
     from meseta.config.problems import Problem
     from meseta.config.references import References
 
@@ -161,7 +161,10 @@ class ChoosingBuilder:
 
     def _not_installed(self, written: Chooser) -> None:
         message = "The weights of the embedded chooser are not installed."
-        hint = "Run `pip install wordllama`, or write `chooser: {embedded: false}`."
+        hint = "Run `pip install wordllama`"
+        hint += (
+            "." if isinstance(self.loaded.config, PlanoFile) else ", or write `chooser: {embedded: false}`."
+        )
         if written.embedded is not None:
             self._error("config.missing_extra", ("chooser", "embedded"), message, hint, key=True)
             return

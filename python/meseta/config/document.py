@@ -35,6 +35,8 @@ Place = tuple[int, int]
 
 _INTEGER = re.compile(r"[-+]?[0-9]{1,18}", re.ASCII)
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]{1,3})?", re.ASCII)
+HALF_A_CHARACTER = "The text has half of a character (a surrogate), which cannot be written in UTF-8."
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _WORDS: dict[str, bool | None] = {"": None, "~": None, "null": None, "Null": None, "NULL": None}
 _WORDS.update({"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False})
 
@@ -233,6 +235,9 @@ class _Converter:
         self._count(node, depth)
         self.document.places[path] = node.place
         if isinstance(node, _Scalar):
+            if _SURROGATE.search(node.text):
+                self._problem("config.invalid_value", node.place, HALF_A_CHARACTER)
+                return _SURROGATE.sub("\N{REPLACEMENT CHARACTER}", node.text)
             return _scalar(node)
         if isinstance(node, _Sequence):
             return [self.convert(item, (*path, index), depth + 1) for index, item in enumerate(node.items)]
@@ -279,6 +284,9 @@ class _Converter:
     def _key(self, node: _Node, path: Path) -> str | None:
         if isinstance(node, _Scalar):
             self._count(node, len(path))
+            if _SURROGATE.search(node.text):
+                self._problem("config.invalid_value", node.place, HALF_A_CHARACTER)
+                return None
             return node.text
         self._problem("config.invalid_value", node.place, "A key must be text.")
         return None

@@ -71,12 +71,13 @@ class HubBuilder:
         self,
         config: File | PlanoFile,
         section: str,
-        served: Sequence[snapshot.Listener],
+        served: list[snapshot.Listener],
         paths: Sequence[KeyPath],
     ) -> None:
         """Resolve the hub of a file.
 
-        `section` is that of its providers, `paths` where each listener stands.
+        `section` is that of its providers, `paths` where each listener stands. A listener that has nobody to
+        ask is taken out of `served`.
         """
         listeners = [
             (listener, config.listeners[int(path[1])], path)
@@ -96,9 +97,15 @@ class HubBuilder:
             elif isinstance(written, PlanoListener):
                 listener["orchestration"] = orchestration.build_plano(written, path)
         self._problems += orchestration.problems
-        resolved = [listener["orchestration"] or {} for listener, _, _ in listeners]
-        self.keeps = any(one.get("history", {}).get("mode") == "keep" for one in resolved)
-        needed = bool(self.preferences) or any(len(one.get("agents", ())) > 1 for one in resolved)
+        served[:] = [one for one in served if one["type"] == "model" or one["orchestration"] is not None]
+        if listeners and not served and self.loaded.complete:
+            message = "No listener has anybody to ask, so there is nothing to serve."
+            self._problems.append(
+                self.loaded.problem("config.missing_key", ("listeners",), message, key=True)
+            )
+        resolved = [one["orchestration"] for one in served if one["orchestration"] is not None]
+        self.keeps = any(one["history"]["mode"] == "keep" for one in resolved)
+        needed = bool(self.preferences) or any(len(one["agents"]) > 1 for one in resolved)
         self._choose(config, [path for _, _, path in listeners], needed=needed)
 
     def _add_agents(
@@ -148,8 +155,8 @@ class HubBuilder:
         places += [("routing_preferences",)] if config.routing_preferences else []
         places += [(*path, "agents") for path in listeners]
         message = (
-            "Plano would have a model choose that its makers host; Meseta chooses by itself, and no "
-            "conversation leaves for that."
+            "Plano would have a model choose that its makers host. Meseta never asks it: its embedded "
+            "chooser takes the place, and no conversation leaves for that."
         )
         hint = "A model chooses if it stands in `model_providers` and `overrides.llm_routing_model` names it."
         path = places[0] if places else ()

@@ -9,6 +9,7 @@ import copy
 import json
 import math
 import os
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
@@ -182,7 +183,8 @@ def save(folder: Path, metrics: Metrics) -> None:
             json.dump(asdict(metrics), stream)
         written.replace(folder / FILE_NAME)
     except OSError:
-        written.unlink(missing_ok=True)
+        with suppress(OSError):
+            written.unlink(missing_ok=True)
 
 
 def amount(value: object) -> float | None:

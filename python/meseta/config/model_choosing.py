@@ -152,6 +152,8 @@ class PlanoListenedAgent(ListenedAgent):
 
     input_filters: list[str] | None = None
     """Known, not served yet: a warning, and no effect."""
+    filter_chain: list[str] | None = None
+    """The older name of `input_filters`."""
 
 
 class Template(Strict):

@@ -64,14 +64,22 @@ class OrchestrationBuilder:
         }
 
     def build_plano(self, listener: PlanoListener, path: KeyPath) -> dict[str, Any] | None:
-        """Return what a listener of a Plano file does, which is to chain; None when it has no agents."""
-        if not listener.agents:
-            message = f"The listener {listener.name!r} has no `agents`, so that there is nobody to ask."
-            self._error("config.missing_key", path, message, "List them under `agents`.")
+        """Return what a listener of a Plano file does, which is to chain; None when it has no agents.
+
+        Plano starts with a listener that names an agent which is not there; every request for it fails.
+        """
+        known = [agent for agent in listener.agents if agent.id in self.agents or self._excused()]
+        for number, agent in enumerate(listener.agents):
+            if agent not in known:
+                message = f"No agent of this file has the id {agent.id!r}; it is left out."
+                here = (*path, "agents", number, "id")
+                self.problems.append(self.loaded.warning("config.unknown_reference", here, message))
+        if not known:
+            message = f"The listener {listener.name!r} has nobody to ask, so that it is not served."
+            self.problems.append(self.loaded.warning("config.missing_key", path, message))
             return None
-        return self.build(
-            AgentListener(name=listener.name, type="agent", port=0, agents=list(listener.agents)), path
-        )
+        written = AgentListener(name=listener.name, type="agent", port=0, agents=list(known))
+        return self.build(written, path)
 
     def _listed(self, written: Sequence[ListenedAgent], path: KeyPath) -> list[dict[str, Any]]:
         seen: dict[str, dict[str, Any]] = {}

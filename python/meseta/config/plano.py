@@ -56,8 +56,8 @@ class PlanoListener(Strict):
     """Meseta's own key: `none`, or `{keys: [...]}`. Must be written when `address` is not loopback."""
     max_retries: Any = None
     """Known, not served yet: a warning, and no effect."""
-    router: Literal["plano_orchestrator_v1"] | None = None
-    """Plano has this one; agents are chosen as `overrides` say."""
+    router: str | None = None
+    """Has no effect in Plano either; `overrides` say who chooses."""
     agents: list[PlanoListenedAgent] = Field(default_factory=list)
     """Who can be chosen, on a listener of type `agent`."""
     input_filters: Any = None
@@ -227,7 +227,7 @@ NOT_SERVED: dict[type[BaseModel], frozenset[str]] = {
     PlanoRouting: frozenset({"llm_provider", "model"}),
     PlanoRoutingBudget: frozenset({"record_counterfactual"}),
     PlanoListener: frozenset({"max_retries", "input_filters", "output_filters", "filters"}),
-    PlanoListenedAgent: frozenset({"input_filters"}),
+    PlanoListenedAgent: frozenset({"input_filters", "filter_chain"}),
     PlanoTraffic: frozenset({"message_format"}),
     PlanoTrafficListeners: frozenset({"ingress_traffic"}),
 }
@@ -239,5 +239,7 @@ NOT_YET_IN_VERSION_1 = NOT_SERVED[PlanoFile] | {"policies", "keys", "budgets"}
 NOT_YET_IN_LISTENERS = NOT_SERVED[PlanoListener] | {"router", "timeout"}
 """The same for listeners of a `version: 1` file."""
 
-GUARDS = frozenset({"prompt_guards", "filters", "input_filters", "output_filters", "ratelimits"})
+GUARDS = frozenset(
+    {"prompt_guards", "filters", "filter_chain", "input_filters", "output_filters", "ratelimits"}
+)
 """Keys whose absence changes what may pass, so that the warning must be plain about it."""

@@ -193,6 +193,8 @@ class _Run:
             if config.listeners.egress_traffic is not None:
                 path: KeyPath = ("listeners", "egress_traffic")
                 builder.add_plano(config.listeners.egress_traffic, "egress_traffic", path)
+            elif providers:
+                builder.add_implied("egress_traffic", ("listeners",))
         else:
             for number, plano in enumerate(config.listeners):
                 if plano.type in {"model", "agent"}:

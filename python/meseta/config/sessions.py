@@ -32,7 +32,8 @@ class SessionBuilder:
         """Return how sessions are kept; `targets` have the prices that a budget weighs."""
         caching, routing = self.config.prompt_caching, self.config.routing
         budget = routing.routing_budget
-        if budget is not None and not any(target["price"] for target in targets):
+        priced = any(source.type == "cost" for source in self.config.model_metrics_sources)
+        if budget is not None and not priced and not any(target["price"] for target in targets):
             self._no_price()
         cache = routing.session_cache
         return {

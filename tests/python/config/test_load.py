@@ -134,3 +134,50 @@ def test_any_entry_of_a_cloud(model: str, entry: dict[str, object], version: str
 
     text = f"version: {version}\nlisteners: [{{type: model, name: a, port: 0}}]\n"
     digest((text + f"model_providers: [{json.dumps({**entry, 'model': model})}]\n").encode())
+
+
+hub_keys = st.sampled_from(
+    [
+        "id", "url", "urls", "run", "command", "cwd", "env", "replicas", "min", "max", "port", "ready",
+        "path", "apis", "auth", "token", "hold", "retry", "type", "agents", "rules", "use", "when", "text",
+        "headers", "parallel", "merge", "supervise", "history", "name", "models", "selection_policy",
+        "prefer", "embedded", "model", "provider", "query", "model_aliases", "routing_preferences",
+        "description",
+    ]
+)  # fmt: skip
+hub_words = scalars | st.sampled_from(
+    ["agent", "a", "a/b", "openai/a", "http://a", "template", "cost", "keep"]
+)
+hub_trees = st.recursive(
+    hub_words,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(hub_keys, inner, max_size=5),
+    max_leaves=6,
+)
+hub_entries = st.dictionaries(hub_keys, hub_trees, max_size=3)
+
+
+@settings(max_examples=500, deadline=None)
+@given(hub_entries, hub_entries, hub_entries, hub_entries, st.sampled_from(["1", "v0.4.0"]))
+def test_any_entry_of_the_hub(
+    listener: dict[str, object],
+    agent: dict[str, object],
+    preference: dict[str, object],
+    chooser: dict[str, object],
+    version: str,
+) -> None:
+    import json
+
+    listener = {
+        "type": "agent",
+        "name": "a",
+        "port": 0,
+        "agents": [{"id": "a", "description": "b"}],
+        **listener,
+    }
+    agent = {"id": "a", **({} if "run" in agent else {"url": "http://a"}), **agent}
+    preference = {"name": "a", "description": "b", "models": ["openai/a"], **preference}
+    text = f"version: {version}\nmodel_providers: [{{model: openai/a, access_key: none}}]\n"
+    text += f"listeners: [{json.dumps(listener)}]\nagents: [{json.dumps(agent)}]\n"
+    text += f"routing_preferences: [{json.dumps(preference)}]\n"
+    text += f"{'chooser' if version == '1' else 'overrides'}: {json.dumps(chooser)}\n"
+    digest(text.encode())
