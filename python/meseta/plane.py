@@ -21,6 +21,8 @@ from meseta.config.environment import gather
 from meseta.config.resolved import Resolved
 from meseta.control.place import home_of_snapshot, usual_home
 from meseta.control.verbs import Life
+from meseta.errors import ControlError
+from meseta.fleet.placement import Placement, place
 from meseta.native import core
 from meseta.renewal import Renewal
 from meseta.settings import Settings
@@ -31,10 +33,13 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from meseta.config.credentials import Credential, Lease
+    from meseta.config.fleet import AgentSpec
     from meseta.config.problems import Problem
     from meseta.config.snapshot import Snapshot
     from meseta.control.changes import Comparison
     from meseta.control.server import ControlServer
+    from meseta.fleet.environment import Addresses
+    from meseta.fleet.fleet import Fleet
     from meseta.renewal import Fetch, Level, Report
 
 
@@ -110,7 +115,7 @@ class Plane:
 
     Raises ConfigError for a configuration that cannot be used, and SnapshotError, BindError or LogError of
     `meseta.errors` when the plane cannot start. Thread-safe. `report` hears how the renewal of credentials
-    goes; without it the logger `meseta` does.
+    goes and what becomes of agents; without it the logger `meseta` does.
     """
 
     def __init__(
@@ -118,24 +123,32 @@ class Plane:
     ) -> None:
         self._settings = settings or Settings.from_environment()
         self._source = source
+        self._report = report or _log
         self._lock = threading.Lock()
+        self._reading = threading.Lock()
+        """Held while a configuration is read, which may take long; always taken before the other one."""
         self._simulator: Any = None
+        self._fleet: Fleet | None = None
+        self._placement = Placement()
         self._stopped = False
         self._control: ControlServer | None = None
         self._life = Life(started=time.time(), since=time.time(), refused=None, draining=False)
-        self._renewal = Renewal(source.fetch, self._put_credentials, report or _log)
+        self._renewal = Renewal(source.fetch, self._put_credentials, self._report)
         self._generation = 0
         resolved = source.read()
         self._snapshot = resolved.snapshot
         self.warnings, self.files = resolved.warnings, resolved.files
         """`warnings` of the configuration in force, and the `files` that it was read from."""
         try:
-            self._handle = core().Plane(self._for_native(self._snapshot), workers=self._settings.workers)
+            self._handle = core().Plane(
+                self._for_native(self._snapshot, self._placement), workers=self._settings.workers
+            )
         except BaseException:
             self._stop_simulator()
             raise
         with self._lock:
             self._generation = self._renewal.follow(resolved.leases)
+            self._follow_agents(resolved.fleet)
 
     @classmethod
     def from_config(
@@ -194,8 +207,8 @@ class Plane:
 
     @property
     def snapshot(self) -> Snapshot:
-        """The configuration in force, without its secrets."""
-        return documents.redact(self._snapshot)
+        """The configuration in force with the instances that agents have now, without its secrets."""
+        return documents.redact(place(self._snapshot, self._placement))
 
     @property
     def log_path(self) -> str | None:
@@ -228,6 +241,29 @@ class Plane:
         """Forget the failures of one target, or of all of them; return how many there were."""
         return int(self._handle.reset_health(target))
 
+    def agents(self) -> list[dict[str, Any]]:
+        """Return the state of every agent and of its instances at this moment."""
+        from meseta.fleet.served import external_rows
+
+        rows = [] if self._fleet is None else self._fleet.rows()
+        rows += external_rows(self._snapshot, self._handle, {row["id"] for row in rows})
+        order = {agent["id"]: number for number, agent in enumerate(self._snapshot["agents"])}
+        return sorted(rows, key=lambda row: order.get(row["id"], len(order)))
+
+    def restart_agent(self, agent: str) -> int:
+        """Replace the instances of an agent one after the other; return how many there should be.
+
+        Raises ControlError for one that this plane does not run.
+        """
+        return self._agents_of(agent).restart(agent)
+
+    def scale_agent(self, agent: str, number: int | None) -> None:
+        """Have so many instances of an agent, whatever its work; None goes back to what the file says.
+
+        Raises ControlError for one that this plane does not run, and for more than 64.
+        """
+        self._agents_of(agent).scale(agent, number)
+
     def compare(self, file: str) -> Comparison:
         """Say what would change if `file` were in force, read with this process's environment."""
         from meseta.control.changes import Comparison, bound_addresses, changes
@@ -247,8 +283,7 @@ class Plane:
         from meseta.control.server import ControlServer
 
         with self._lock:
-            if self._stopped:
-                raise RuntimeError("The plane is stopped; make a new one.")
+            self._must_serve()
             if self._control is None:
                 self._control = ControlServer(self, self.home, on_reload)
             return self._control.address
@@ -258,19 +293,22 @@ class Plane:
 
         On any error the configuration in force stays as it is and the error is raised.
         """
-        with self._lock:
-            if self._stopped:
-                raise RuntimeError("The plane is stopped; make a new one.")
+        with self._reading:
+            self._must_serve()
             try:
                 resolved = self._source.read()
-                self._handle.swap(self._for_native(resolved.snapshot))
+                with self._lock:
+                    self._must_serve()
+                    self._handle.swap(self._for_native(resolved.snapshot, self._placement))
+                    self._snapshot = resolved.snapshot
+                    self._life = self._life._replace(since=time.time(), refused=None)
+                    self.warnings, self.files = resolved.warnings, resolved.files
+                    self._generation = self._renewal.follow(resolved.leases)
+                    self._follow_agents(resolved.fleet)
             except Exception as error:
-                self._life = self._life._replace(refused=(time.time(), str(error)))
+                with self._lock:
+                    self._life = self._life._replace(refused=(time.time(), str(error)))
                 raise
-            self._snapshot = resolved.snapshot
-            self._life = self._life._replace(since=time.time(), refused=None)
-            self.warnings, self.files = resolved.warnings, resolved.files
-            self._generation = self._renewal.follow(resolved.leases)
             return resolved.warnings
 
     def stop(self, drain_seconds: float | None = None) -> bool:
@@ -285,10 +323,15 @@ class Plane:
             self._stopped = True
             self._life = self._life._replace(draining=True)
         self._renewal.stop()
+        if self._fleet is not None:
+            self._fleet.hold()
         limit = self._settings.drain_seconds if drain_seconds is None else drain_seconds
         try:
             return bool(self._handle.stop(drain_seconds=limit))
         finally:
+            # Requests in flight needed the agents.
+            if self._fleet is not None:
+                self._fleet.stop()
             # Until here it tells who asks that the plane drains.
             if self._control is not None:
                 self._control.close()
@@ -312,11 +355,55 @@ class Plane:
                 for target in snapshot["targets"]:
                     if target["name"] in lease.targets:
                         target["credentials"] = [dict(credential.auth)]
-            self._handle.swap(self._for_native(snapshot))
+            self._handle.swap(self._for_native(snapshot, self._placement))
             self._snapshot = snapshot
             return True
 
-    def _for_native(self, snapshot: Snapshot) -> str:
+    def _put_instances(self, placement: Placement) -> bool:
+        """Exchange the instances of agents and nothing else."""
+        with self._lock:
+            if self._stopped:
+                return False
+            self._handle.swap(self._for_native(self._snapshot, placement))
+            self._placement = placement
+            return True
+
+    def _follow_agents(self, specs: Sequence[AgentSpec]) -> None:
+        if self._fleet is None:
+            if not specs:
+                return
+            from meseta.fleet.fleet import Fleet
+            from meseta.fleet.served import NativePlane
+
+            self._fleet = Fleet(NativePlane(self._handle, self._put_instances), self.home, self._report)
+        self._fleet.follow(specs, self._addresses())
+
+    def _addresses(self) -> Addresses:
+        """Return where the listeners of the configuration in force are really bound."""
+        from meseta.fleet.environment import Addresses
+
+        kinds = {listener["name"]: listener["type"] for listener in self._snapshot["listeners"]}
+        urls = [(kinds.get(row["name"]), row["name"], listener_url(row)) for row in self.listeners]
+        models = next((url for kind, _, url in urls if kind == "model"), None)
+        return Addresses(models, tuple((name, url) for kind, name, url in urls if kind == "agent"))
+
+    def _agents_of(self, agent: str) -> Fleet:
+        """Return what runs an agent."""
+        if self._fleet is None or agent not in {row["id"] for row in self._fleet.rows()}:
+            if any(known["id"] == agent for known in self._snapshot["agents"]):
+                raise ControlError(f"The agent {agent!r} has a `url`; whoever runs it starts and stops it.")
+            raise ControlError(
+                f"There is no agent {agent!r}. `meseta agents list` shows those that there are."
+            )
+        return self._fleet
+
+    def _must_serve(self) -> None:
+        if self._stopped:
+            raise RuntimeError("The plane is stopped; make a new one.")
+
+    def _for_native(self, snapshot: Snapshot, placement: Placement) -> str:
+        """Return the text of everything that is in force: configuration, credentials, instances of agents."""
+        snapshot = place(snapshot, placement)
         if documents.uses_simulator(snapshot):
             if self._simulator is None:
                 self._simulator = core().Simulator()

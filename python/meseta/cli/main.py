@@ -34,6 +34,7 @@ COMMANDS = (
     Command("check", "meseta.cli.check", "Say everything that is wrong with a configuration."),
     Command("status", "meseta.cli.status", "Say what the running plane serves, since when, and how much."),
     Command("health", "meseta.cli.health", "Show the state of every target, or reset it."),
+    Command("agents", "meseta.cli.agents", "List agents, read what they print, restart or scale them."),
     Command(
         "reload", "meseta.cli.reload", "Have the running plane read its file again, and say what came of it."
     ),

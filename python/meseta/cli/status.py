@@ -61,6 +61,8 @@ def _lines(status: dict[str, Any]) -> list[tuple[str, str]]:
             f"{stats['requests']}, {stats['in_flight']} in flight, {stats['errors']} ended in an error",
         )
     )
+    if status["agents"]:
+        lines.append(("agents", ", ".join(_agents(status["agents"]))))
     log = stats["log"]
     if status["log"] is not None:
         lines.append(
@@ -71,6 +73,13 @@ def _lines(status: dict[str, Any]) -> list[tuple[str, str]]:
         if isinstance(counters, dict):
             lines.append((name, ", ".join(_counters(counters))))
     return lines
+
+
+def _agents(agents: list[dict[str, Any]]) -> Iterator[str]:
+    """Yield each agent with its state, and how many instances are ready of those that should be."""
+    for agent in agents:
+        state = "crash loop" if agent["crash_loop"] else agent["state"]
+        yield f"{clean(agent['id'], 64)} {state} {agent['ready']}/{agent['desired']}"
 
 
 def _counters(counters: dict[str, Any]) -> Iterator[str]:

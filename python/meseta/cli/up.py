@@ -181,12 +181,18 @@ def _announce(plane: Plane, terminal: Terminal, control: str | None, *, as_json:
         terminal.data(json.dumps(announced))
     for listener in listeners:
         terminal.say(f"Listening on {listener_url(listener)} ({listener['name']}), serving {plane.source}.")
-    callable_names = [target["name"] for target in snapshot["targets"]]
+    callable_names = [target["name"] for target in snapshot["targets"] if target["provider"] != "agent"]
     aliases = [row["id"] for row in snapshot["catalog"] if row["id"] not in callable_names]
     aliases = [name for name in aliases if name in snapshot["names"]]
-    terminal.say(f"Models: {_listed(callable_names + aliases)}")
+    if callable_names:
+        terminal.say(f"Models: {_listed(callable_names + aliases)}")
+    if snapshot["agents"]:
+        terminal.say(f"Agents: {_listed([agent['id'] for agent in snapshot['agents']])}")
     terminal.say(f"Log: {plane.log_path or 'off'}")
     model = "sim/echo" if "sim" in snapshot["wildcards"] else _example(plane)
+    if snapshot["listeners"][0]["type"] == "agent":
+        # Whatever a client names there, agents are chosen by what it says.
+        model = snapshot["listeners"][0]["name"]
     keys = ""
     if snapshot["listeners"][0]["auth"]["type"] == "keys":
         keys = " -H 'authorization: Bearer YOUR_KEY'"
@@ -200,7 +206,8 @@ def _example(plane: Plane) -> str:
     catalog = plane.snapshot["catalog"]
     if catalog:
         return catalog[0]["id"]
-    return plane.snapshot["targets"][0]["name"].replace("*", "MODEL")
+    names = [target["name"] for target in plane.snapshot["targets"]]
+    return names[0].replace("*", "MODEL") if names else "MODEL"
 
 
 def _listed(names: list[str], most: int = 12) -> str:

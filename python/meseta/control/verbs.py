@@ -68,6 +68,15 @@ class Steered(Protocol):
     def reset_health(self, target: str | None = None) -> int:
         """Forget the failures of one target or of all."""
 
+    def agents(self) -> list[dict[str, Any]]:
+        """Return the state of every agent and of its instances."""
+
+    def restart_agent(self, agent: str) -> int:
+        """Replace the instances of an agent; return how many there should be."""
+
+    def scale_agent(self, agent: str, number: int | None) -> None:
+        """Have so many instances of an agent; None goes back to what the file says."""
+
     def reload(self) -> list[Problem]:
         """Read the configuration again."""
 
@@ -117,6 +126,7 @@ def _status(plane: Steered, _given: Mapping[str, str]) -> dict[str, Any]:
         else {"at": round(life.refused[0], 3), "message": life.refused[1]},
         "log": plane.log_path,
         "listeners": stats["listeners"],
+        "agents": plane.agents(),
         "stats": stats,
     }
 
@@ -150,6 +160,40 @@ def _reload(plane: Steered, _given: Mapping[str, str]) -> dict[str, Any]:
     }
 
 
+def _agents(plane: Steered, given: Mapping[str, str]) -> dict[str, Any]:
+    rows = [_agent(plane, given)] if "agent" in given else plane.agents()
+    return {"at": round(time.time(), 3), "agents": rows}
+
+
+def _restart_agent(plane: Steered, given: Mapping[str, str]) -> dict[str, Any]:
+    row = _agent(plane, given)
+    return {"agent": row["id"], "instances": plane.restart_agent(row["id"])}
+
+
+def _scale_agent(plane: Steered, given: Mapping[str, str]) -> dict[str, Any]:
+    row = _agent(plane, given)
+    written = given.get("replicas", "")
+    if written != "auto" and not (written.isascii() and written.isdigit() and len(written) <= 4):
+        raise ControlError("`replicas` is a number, or `auto` for what the file says.")
+    number = None if written == "auto" else int(written)
+    plane.scale_agent(row["id"], number)
+    return {"agent": row["id"], "replicas": number}
+
+
+def _agent(plane: Steered, given: Mapping[str, str]) -> dict[str, Any]:
+    """Return the row of the agent that is meant."""
+    rows = plane.agents()
+    name = given.get("agent")
+    if name is None:
+        raise ControlError("This needs the id of an `agent`.")
+    for row in rows:
+        if row["id"] == name:
+            return row
+    near = get_close_matches(name, [row["id"] for row in rows], n=1)
+    hint = f" Did you mean `{near[0]}`?" if near else " `meseta agents list` shows those that there are."
+    raise ControlError(f"There is no agent {name[:80]!r}.{hint}")
+
+
 def _diff(plane: Steered, given: Mapping[str, str]) -> dict[str, Any]:
     if "file" not in given:
         raise ControlError("`diff` needs the path of a `file`.")
@@ -173,6 +217,13 @@ VERBS = {
     "reload": Verb(_reload, (), "read the configuration again; the answer says whether it was taken"),
     "configuration": Verb(
         lambda plane, _: plane.snapshot, (), "the configuration in force, without its secrets"
+    ),
+    "agents.list": Verb(_agents, ("agent",), "the state of every agent and its instances, or of one"),
+    "agents.restart": Verb(
+        _restart_agent, ("agent",), "replace the instances of `agent`, one after the other"
+    ),
+    "agents.scale": Verb(
+        _scale_agent, ("agent", "replicas"), "have so many `replicas` of `agent`; `auto` heeds the file again"
     ),
     "diff": Verb(_diff, ("file",), "what `file` would change if it were in force"),
     "admission": Verb(

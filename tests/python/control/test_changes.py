@@ -203,6 +203,14 @@ def test_credentials_that_are_fetched_are_not_compared() -> None:
 
 
 _ADMISSION = {"concurrency": 100, "tenant_concurrency": 0, "queue": 10, "queue_ms": 1_000}
+_PREFERENCE = {
+    "name": "code",
+    "description": "Writing programs.",
+    "examples": [],
+    "models": ["openai/gpt-5"],
+    "prefer": "none",
+}
+_HISTORIES = {"path": "/nowhere/sessions.db", "keep_hours": 1, "max_bytes": 1, "max_message_bytes": 1}
 _SHARED = {"url": "redis://127.0.0.1:1/0", "prefix": "meseta:", "timeout_ms": 25}
 
 MUTATIONS: dict[str, Callable[[Any], object]] = {
@@ -219,8 +227,20 @@ MUTATIONS: dict[str, Callable[[Any], object]] = {
     "admission": lambda document: document.update(admission=_ADMISSION),
     "sessions": lambda document: document["sessions"].update(max_entries=77),
     "shared": lambda document: document.update(shared=_SHARED),
+    "agents": lambda document: document.update(agents=[_agent(document)]),
+    "preferences": lambda document: document.update(preferences=[_PREFERENCE]),
+    "chooser": lambda document: document["chooser"].update(user_turns_only=True),
+    "context_key": lambda document: document.update(context_key="ab" * 32),
+    "latencies": lambda document: document.update(latencies={"openai/gpt-5": 1.5}),
+    "histories": lambda document: document.update(histories=_HISTORIES),
 }
-"""For each section a change that makes a good document of a good one; the last are of format 3."""
+"""For each section a change that makes a good document of a good one."""
+
+
+def _agent(document: Any) -> dict[str, Any]:
+    pool = {**_pool(document), "name": "agent/weather", "members": [], "resume": "off"}
+    hold = {"requests": 1, "ms": 1_000}
+    return {"id": "weather", "pool": pool, "hold": hold, "token_sha256": None, "tenant": "default"}
 
 
 def _pool(document: Any) -> dict[str, Any]:

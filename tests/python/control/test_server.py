@@ -48,6 +48,8 @@ class Pretended:
         self.resets: list[str | None] = []
         self.fails: Exception | None = None
         self.counters: dict[str, Any] = {}
+        self.crew: list[dict[str, Any]] = [{"id": "weather"}, {"id": "flights"}]
+        self.told: list[tuple[str, str, int | None]] = []
 
     @property
     def snapshot(self) -> Snapshot:
@@ -69,6 +71,16 @@ class Pretended:
             raise self.fails
         self.hash = "bbbb"
         return [Problem("config.overridden", "odd", severity="warning")]
+
+    def agents(self) -> list[dict[str, Any]]:
+        return self.crew
+
+    def restart_agent(self, agent: str) -> int:
+        self.told.append(("restart", agent, None))
+        return 2
+
+    def scale_agent(self, agent: str, number: int | None) -> None:
+        self.told.append(("scale", agent, number))
 
     def compare(self, file: str) -> Comparison:
         return Comparison("old", file, [Change("targets", "a", "changed", [KeyChange("x", 1, 2)])])

@@ -1,0 +1,69 @@
+"""An agent of a few lines with vices to choose from; run as a process by the tests."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+SLEEPER = [sys.executable, "-I", "-S", "-c", "import time; time.sleep(600)"]
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        if self.path == "/crash":
+            os._exit(7)
+        self.answer(503 if "--never-ready" in sys.argv or os.path.exists("unwell") else 200, {"active": 0})
+
+    def do_POST(self) -> None:
+        length = int(self.headers.get("content-length", 0))
+        asked = json.loads(self.rfile.read(length) or b"{}")
+        threading.Event().wait(float(os.environ.get("TAKES", "0")))
+        message = {"role": "assistant", "content": f"I am {os.getpid()}, {sys.argv[-1]}."}
+        choices = [{"index": 0, "message": message, "finish_reason": "stop"}]
+        self.answer(
+            200, {"object": "chat.completion", "model": asked.get("model", "agent"), "choices": choices}
+        )
+
+    def answer(self, status: int, body: object) -> None:
+        content = json.dumps(body).encode()
+        self.send_response(status)
+        self.send_header("content-type", "application/json")
+        self.send_header("content-length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+class Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 128
+
+
+def main() -> None:
+    if "--fails" in sys.argv:
+        sys.exit(3)
+    if "--stubborn" in sys.argv:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    if "--tells" in sys.argv:
+        print(json.dumps(dict(os.environ)), flush=True)
+    if "--children" in sys.argv:
+        child = subprocess.Popen(SLEEPER)
+        escaped = subprocess.Popen(SLEEPER, start_new_session=True)
+        print(f"children {child.pid} {escaped.pid}", flush=True)
+    if "--deaf" in sys.argv:
+        threading.Event().wait()
+    server = Server(("127.0.0.1", int(os.environ["PORT"])), Handler)
+    print(f"listening on {server.server_address[1]}", flush=True)
+    server.serve_forever()
+
+
+main()
