@@ -48,8 +48,8 @@ test-python: build
 check: build  ## format, lint, types, stubs, generated pages: what CI runs before the tests
 	cargo fmt --all --check
 	cargo clippy --quiet --workspace --all-targets -- -D warnings
-	$(BIN)/ruff format --check python tests benches
-	$(BIN)/ruff check python tests benches
+	$(BIN)/ruff format --check python tests benches examples
+	$(BIN)/ruff check python tests benches examples
 	$(BIN)/mypy
 	$(MAKE) --no-print-directory stubs
 	git diff --exit-code -- python/meseta/_core.pyi
@@ -57,8 +57,8 @@ check: build  ## format, lint, types, stubs, generated pages: what CI runs befor
 
 format:  ## put every file into its form
 	cargo fmt --all
-	$(BIN)/ruff format python tests benches
-	$(BIN)/ruff check --fix python tests benches
+	$(BIN)/ruff format python tests benches examples
+	$(BIN)/ruff check --fix python tests benches examples
 
 stubs: environment  ## write python/meseta/_core.pyi from the Rust source
 	$(BIN)/maturin generate-stubs --quiet --out python --features stubs

@@ -20,6 +20,8 @@ OURS = (
     "replicas.md",
     "coming-from-plano.md",
     "operations.md",
+    "python-sdk.md",
+    "first-agents.md",
 )
 ENVIRONMENT = {"OPENAI_API_KEY": "k", "ANTHROPIC_API_KEY": "k", "AZURE_OPENAI_API_KEY": "k", "TEAM_KEY": "k"}
 ENVIRONMENT["REDIS_PASSWORD"] = "p"
