@@ -6,6 +6,7 @@
 
 pub mod document;
 pub mod error;
+pub mod histories;
 pub mod log;
 pub mod plane;
 pub mod snapshot;

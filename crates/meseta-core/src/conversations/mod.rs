@@ -4,7 +4,6 @@
 //! They are what people said, so they have a file of their own that only its owner can read, they are seen by nobody but
 //! the caller who made them, they leave when their time is over, and deleting one takes it out of the file.
 
-mod file;
 mod shelf;
 mod store;
 #[cfg(test)]
@@ -12,7 +11,7 @@ mod tests;
 
 use std::sync::Arc;
 
-use rusqlite::ErrorCode;
+use crate::kept_file::{FileError, FileFailure};
 
 pub use store::Store;
 
@@ -38,7 +37,7 @@ pub enum Caller {
 
 impl Caller {
     /// The two kinds can never be taken for one another, whatever somebody calls a listener.
-    fn scope(&self) -> Vec<u8> {
+    pub(crate) fn scope(&self) -> Vec<u8> {
         match self {
             Caller::Key(digest) => [b"k", &digest[..]].concat(),
             Caller::Listener(name) => [b"l", name.as_bytes()].concat(),
@@ -101,21 +100,21 @@ pub struct ChainLimits {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StoreError {
     /// One answer is larger than the store takes.
-    TooLarge { bytes: u64, limit: u64 },
+    TooLarge {
+        bytes: u64,
+        limit: u64,
+    },
     /// A conversation reaches back to an answer that is not there: never made, not this caller's, deleted or too old.
-    NotFound { id: String },
+    NotFound {
+        id: String,
+    },
     /// A conversation comes back to an answer that it has passed.
-    Cycle { id: String },
+    Cycle {
+        id: String,
+    },
     /// A conversation is longer than its reader's limits.
     ChainTooLong(ChainLimits),
-    /// The disk did not answer in time. What was to be written may still be.
-    Slow,
-    /// The store has been closed.
-    Closed,
-    /// The file is damaged; the store has set it aside, or tried to.
-    Corrupt(String),
-    /// The disk or the file does not let us: full, read-only, of a newer version.
-    Failed(String),
+    File(FileError),
 }
 
 impl std::fmt::Display for StoreError {
@@ -142,10 +141,7 @@ impl std::fmt::Display for StoreError {
                 "the conversation is longer than {} answers or {} bytes",
                 limits.entries, limits.bytes
             ),
-            StoreError::Slow => formatter.write_str("the store of answers did not reply in time"),
-            StoreError::Closed => formatter.write_str("the store of answers is closed"),
-            StoreError::Corrupt(why) => write!(formatter, "the file of stored answers is damaged ({why})"),
-            StoreError::Failed(why) => write!(formatter, "the file of stored answers cannot be used ({why})"),
+            StoreError::File(error) => error.fmt(formatter),
         }
     }
 }
@@ -157,19 +153,23 @@ fn shown(id: &str) -> String {
 
 impl std::error::Error for StoreError {}
 
-impl From<rusqlite::Error> for StoreError {
-    fn from(error: rusqlite::Error) -> StoreError {
-        match error.sqlite_error_code() {
-            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
-                StoreError::Corrupt(error.to_string())
-            }
-            _ => StoreError::Failed(error.to_string()),
-        }
+impl From<FileError> for StoreError {
+    fn from(error: FileError) -> StoreError {
+        StoreError::File(error)
     }
 }
 
-impl From<std::io::Error> for StoreError {
-    fn from(error: std::io::Error) -> StoreError {
-        StoreError::Failed(error.to_string())
+impl From<rusqlite::Error> for StoreError {
+    fn from(error: rusqlite::Error) -> StoreError {
+        FileError::from(error).into()
+    }
+}
+
+impl FileFailure for StoreError {
+    fn file(&self) -> Option<&FileError> {
+        match self {
+            StoreError::File(error) => Some(error),
+            _ => None,
+        }
     }
 }

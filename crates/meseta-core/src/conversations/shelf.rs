@@ -1,11 +1,34 @@
 //! What can be done with the file: put, get, walk back, delete, tidy. Runs on the store's own thread.
 
 use std::collections::HashSet;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use rusqlite::{Connection, OptionalExtension, Row, TransactionBehavior, params};
 
-use crate::conversations::{Caller, ChainLimits, Entry, StoreError, StoreSettings, file};
+use crate::conversations::{Caller, ChainLimits, Entry, StoreError, StoreSettings};
+use crate::kept_file::Contents;
+use crate::kept_file::file::{self, Tables, now, used};
+
+/// `stored` is what age is counted from: a provider's clock that runs ahead keeps nothing longer. The small columns come
+/// first, so that reading them does not read the long ones.
+const TABLES: Tables = Tables {
+    version: 1,
+    sql: "
+CREATE TABLE responses (
+    number   INTEGER PRIMARY KEY,
+    caller   BLOB NOT NULL,
+    id       TEXT NOT NULL,
+    previous TEXT,
+    stored   INTEGER NOT NULL,
+    created  INTEGER NOT NULL,
+    bytes    INTEGER NOT NULL,
+    target   TEXT NOT NULL,
+    input    TEXT NOT NULL,
+    answer   TEXT NOT NULL,
+    UNIQUE (caller, id)
+);
+CREATE INDEX responses_stored ON responses (stored);
+",
+};
 
 /// Deleted at a time when tidying, so that requests get their turn.
 const TIDIED: i64 = 100;
@@ -31,24 +54,40 @@ pub(super) struct Shelf {
     settings: StoreSettings,
 }
 
-impl Shelf {
-    /// Opens the file; begins a new one where it is damaged.
-    pub fn open(settings: &StoreSettings) -> Result<Shelf, StoreError> {
-        let open = || {
-            let mut shelf = Shelf { connection: file::open(&settings.path)?, settings: settings.clone() };
-            // Also finds out whether the file can be read.
-            shelf.tidy()?;
-            Ok(shelf)
-        };
-        match open() {
-            Err(StoreError::Corrupt(_)) => {
-                file::set_aside(&settings.path)?;
-                open()
-            }
-            other => other,
-        }
+impl Contents for Shelf {
+    type Settings = StoreSettings;
+    type Error = StoreError;
+
+    fn path(settings: &StoreSettings) -> &str {
+        &settings.path
     }
 
+    fn open_as_it_is(settings: &StoreSettings) -> Result<Shelf, StoreError> {
+        let connection = file::open(&settings.path, &TABLES)?;
+        let mut shelf = Shelf { connection, settings: settings.clone() };
+        shelf.tidy()?;
+        Ok(shelf)
+    }
+
+    fn tidy(&mut self) -> Result<bool, StoreError> {
+        let border = self.border();
+        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let expired = transaction.prepare_cached(DELETE_EXPIRED)?.execute(params![border, TIDIED])?;
+        let mut evicted = 0;
+        while evicted < TIDIED && used(&transaction)? > self.settings.max_bytes {
+            if transaction.prepare_cached(DELETE_OLDEST)?.execute([0])? == 0 {
+                break;
+            }
+            evicted += 1;
+        }
+        transaction.commit()?;
+        file::sweep(&self.connection)?;
+        file::drop_aside(&self.settings.path, self.settings.keep_hours);
+        Ok(expired > 0 || evicted == TIDIED)
+    }
+}
+
+impl Shelf {
     /// Keeps an answer, in place of one with its id.
     pub fn put(&mut self, caller: &Caller, entry: &Entry) -> Result<(), StoreError> {
         let (now, bytes) = (now(), entry.bytes());
@@ -120,27 +159,9 @@ impl Shelf {
             .execute(params![caller.scope(), id, self.border()])?;
         if deleted > 0 {
             // It is deleted. Where another process is reading, its last traces leave with the next tidying.
-            let _ = self.sweep();
+            let _ = file::sweep(&self.connection);
         }
         Ok(deleted > 0)
-    }
-
-    /// Deletes a batch of what is too old or too much; says whether there may be more.
-    pub fn tidy(&mut self) -> Result<bool, StoreError> {
-        let border = self.border();
-        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let expired = transaction.prepare_cached(DELETE_EXPIRED)?.execute(params![border, TIDIED])?;
-        let mut evicted = 0;
-        while evicted < TIDIED && used(&transaction)? > self.settings.max_bytes {
-            if transaction.prepare_cached(DELETE_OLDEST)?.execute([0])? == 0 {
-                break;
-            }
-            evicted += 1;
-        }
-        transaction.commit()?;
-        self.sweep()?;
-        file::drop_aside(&self.settings.path, self.settings.keep_hours);
-        Ok(expired > 0 || evicted == TIDIED)
     }
 
     fn find<T>(
@@ -155,19 +176,8 @@ impl Shelf {
             .optional()
     }
 
-    /// What was stored at this second or before is too old.
     fn border(&self) -> i64 {
-        let kept = i64::try_from(self.settings.keep_hours.saturating_mul(3600)).unwrap_or(i64::MAX);
-        now().saturating_sub(kept)
-    }
-
-    /// Gives free pages back and empties the WAL, which still holds what was deleted as it was before.
-    fn sweep(&self) -> rusqlite::Result<()> {
-        let mut vacuum = self.connection.prepare_cached("PRAGMA incremental_vacuum")?;
-        let mut steps = vacuum.query([])?;
-        while steps.next()?.is_some() {}
-        drop(steps);
-        self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
+        file::border(self.settings.keep_hours)
     }
 }
 
@@ -180,16 +190,4 @@ fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
         answer: row.get("answer")?,
         created: row.get::<_, i64>("created")?.unsigned_abs(),
     })
-}
-
-/// Seconds since 1970.
-fn now() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
-}
-
-/// Bytes of the file that hold something.
-fn used(connection: &Connection) -> rusqlite::Result<u64> {
-    let pragma = |name| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
-    Ok(((pragma("page_count")? - pragma("freelist_count")?) * pragma("page_size")?).unsigned_abs())
 }

@@ -7,6 +7,7 @@ use proptest::prelude::*;
 
 use super::shelf::Shelf;
 use super::*;
+use crate::kept_file::{Contents, FileError};
 
 const LIMITS: ChainLimits = ChainLimits { entries: 100, bytes: 1024 * 1024 };
 
@@ -230,7 +231,9 @@ fn a_full_disk_fails_the_put_and_nothing_else() {
     shelf.put(&alice(), &entry("before", None)).unwrap();
     shelf.connection.pragma_update(None, "max_page_count", 12).unwrap();
     let large = Entry { input: "x".repeat(200_000), ..entry("large", Some("before")) };
-    let Err(StoreError::Failed(why)) = shelf.put(&alice(), &large) else { panic!("it had no room") };
+    let Err(StoreError::File(FileError::Failed(why))) = shelf.put(&alice(), &large) else {
+        panic!("it had no room")
+    };
     assert!(why.contains("full"), "{why}");
     assert_eq!(shelf.get(&alice(), "large"), Ok(None));
     shelf.put(&alice(), &entry("after", Some("before"))).unwrap();
@@ -299,7 +302,7 @@ fn a_file_of_a_newer_version_or_no_file_at_all_is_refused_and_left_alone() {
     shelf.connection.pragma_update(None, "user_version", 7).unwrap();
     drop(shelf);
     let refused = |settings: &StoreSettings| match Store::open(settings) {
-        Err(StoreError::Failed(why)) => why,
+        Err(StoreError::File(FileError::Failed(why))) => why,
         Err(other) => panic!("{other}"),
         Ok(_) => panic!("it was opened"),
     };
@@ -346,8 +349,8 @@ async fn closing_writes_what_is_queued_and_then_refuses() {
     }
     drop(waiting);
     store.close();
-    assert_eq!(store.put(alice(), entry("late", None)).await, Err(StoreError::Closed));
-    assert_eq!(store.get(alice(), "0").await, Err(StoreError::Closed));
+    assert_eq!(store.put(alice(), entry("late", None)).await, Err(FileError::Closed.into()));
+    assert_eq!(store.get(alice(), "0").await, Err(FileError::Closed.into()));
     let store = folder.store();
     for number in 0..200 {
         assert!(store.get(alice(), &number.to_string()).await.unwrap().is_some());

@@ -3,12 +3,17 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use super::owned;
+use super::stored::{Inline, write};
+use super::{Kept, owned};
 use crate::conversation::{Block, Delta, Event, Message, Part, Role, Text, Thought, ToolCall};
 use crate::dialect::{Dialect, StreamDecoder, decode_answer};
 use crate::json::Json;
 use crate::signature::Signature;
 use crate::sse::{self, Cursor};
+
+/// What may stand around an answer in its document, or in one event of its stream: some APIs repeat the instructions and
+/// the tools of the request there.
+const WRAPPING: usize = 4 << 20;
 
 /// Why an answer is none that can be kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,8 +74,7 @@ struct Stream {
 }
 
 impl AnswerReader {
-    /// `limit` is for the bytes of the answer itself, without the wrapping of a stream's events; one event may not be
-    /// longer either.
+    /// `limit` is for the bytes of the answer itself as it is kept, without what its API wraps around it.
     pub fn new(dialect: Dialect, streamed: bool, limit: usize) -> AnswerReader {
         let form = if streamed {
             Form::Stream(Box::new(Stream {
@@ -91,7 +95,9 @@ impl AnswerReader {
             return;
         }
         let read = match &mut self.form {
-            Form::Whole(body) if body.len().saturating_add(bytes.len()) > self.limit => Err(Broken::TooLong),
+            Form::Whole(body) if body.len().saturating_add(bytes.len()) > room(self.limit) => {
+                Err(Broken::TooLong)
+            }
             Form::Whole(body) => {
                 body.extend_from_slice(bytes);
                 Ok(())
@@ -127,8 +133,17 @@ impl AnswerReader {
         };
         let says = |part: &Part<'_>| !matches!(part, Part::Text(text) if text.text.is_empty());
         let parts = parts.into_iter().filter(says).collect();
-        Ok(Message { role: Role::Assistant, name: None, parts })
+        let message = Message { role: Role::Assistant, name: None, parts };
+        let kept = Kept { instructions: false, message };
+        if write(&kept, Inline(usize::MAX)).len() > self.limit {
+            return Err(Broken::TooLong);
+        }
+        Ok(kept.message)
     }
+}
+
+fn room(limit: usize) -> usize {
+    limit.saturating_add(WRAPPING)
 }
 
 impl Stream {
@@ -163,13 +178,17 @@ impl Stream {
             self.closed = !open;
         }
         self.held.drain(..read);
-        if self.held.len() > limit { Err(Broken::TooLong) } else { Ok(()) }
+        if self.held.len() > room(limit) { Err(Broken::TooLong) } else { Ok(()) }
     }
 
     fn finish(mut self, limit: usize) -> Result<Vec<Part<'static>>, Broken> {
         // Some servers leave out the blank line behind their last event.
         if !self.closed && !self.held.is_empty() {
-            self.feed(b"\n\n", limit)?;
+            self.feed(b"\n\n", limit).map_err(|broken| match broken {
+                // Half an event says nothing.
+                Broken::Failed => Broken::CutOff,
+                other => other,
+            })?;
         }
         if !self.closed {
             let written = &mut self.written;
@@ -197,8 +216,8 @@ struct Written {
     too_long: bool,
 }
 
-/// What a block takes besides its text, so that empty ones are not free.
-const BLOCK_BYTES: usize = 64;
+/// What a block takes besides its text, as it is kept and at the least, so that empty ones are not free.
+const BLOCK_BYTES: usize = 24;
 
 impl Written {
     fn take(&mut self, event: Event<'_>, limit: usize) {

@@ -46,12 +46,16 @@ struct Run {
 
 fn runs<'m>(messages: impl Iterator<Item = &'m Message<'m>>, hasher: &RandomState) -> Vec<Run> {
     let mut runs: Vec<(Run, Role, Said)> = Vec::new();
+    let mut before: Option<(Role, Option<&str>)> = None;
     for (index, message) in messages.enumerate() {
         let role = if is_system(message) { Role::System } else { message.role };
-        if runs.last().is_none_or(|(_, last, _)| *last != role) {
-            let run = Run { said: 0, assistant: role == Role::Assistant, end: 0 };
-            runs.push((run, role, Said::default()));
+        let assistant = role == Role::Assistant;
+        // Of several agents that answered one after another, the client was told the last one's answer.
+        let author = message.name.as_deref().filter(|_| assistant);
+        if before != Some((role, author)) {
+            runs.push((Run { said: 0, assistant, end: 0 }, role, Said::default()));
         }
+        before = Some((role, author));
         if let Some((run, _, said)) = runs.last_mut() {
             said.parts(&message.parts);
             run.end = index + 1;

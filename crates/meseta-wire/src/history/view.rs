@@ -20,6 +20,9 @@ pub struct Bounds {
 }
 
 impl Bounds {
+    /// The current turn and no other.
+    pub const LAST_TURN: Bounds = Bounds { messages: 1, tokens: 0 };
+
     fn allow(self, messages: usize, tokens: u64) -> bool {
         (self.messages == 0 || messages <= self.messages) && (self.tokens == 0 || tokens <= self.tokens)
     }

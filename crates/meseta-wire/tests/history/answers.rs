@@ -5,7 +5,7 @@ use meseta_wire::conversation::{
 };
 use meseta_wire::dialect::{Context, Dialect, StreamEncoder, encode_answer};
 use meseta_wire::feature::Losses;
-use meseta_wire::history::{AnswerReader, Broken, answer};
+use meseta_wire::history::{AnswerReader, Broken, Inline, Kept, answer, write};
 use meseta_wire::signature::{Family, Signature};
 
 const CLIENTS: [Dialect; 3] = [Dialect::OpenaiChat, Dialect::OpenaiResponses, Dialect::AnthropicMessages];
@@ -140,21 +140,25 @@ fn an_answer_that_failed_is_none() {
 #[test]
 fn what_a_reader_holds_is_bounded() {
     for dialect in CLIENTS {
-        let document = whole(dialect, parts());
-        assert_eq!(answer(dialect, false, &document, document.len() - 1), Err(Broken::TooLong));
-        assert!(answer(dialect, false, &document, document.len()).is_ok());
+        let kept = write(&Kept { instructions: false, message: expected() }, Inline(0)).len();
+        for (streamed, bytes) in [(false, whole(dialect, parts())), (true, streamed(dialect))] {
+            assert_eq!(answer(dialect, streamed, &bytes, kept - 1), Err(Broken::TooLong));
+            assert!(answer(dialect, streamed, &bytes, kept).is_ok());
+        }
         let text = Event::Delta { index: 0, delta: Delta::Text("word ".into()) };
         let mut events = vec![begin(), Event::BlockBegin { index: 0, block: Block::Text }];
         events.resize(1_000, text);
         let bytes = stream(dialect, &events, false);
         assert_eq!(answer(dialect, true, &bytes, 4_000), Err(Broken::TooLong), "{dialect:?}");
         assert_eq!(answer(dialect, true, &bytes, 10_000), Err(Broken::CutOff), "{dialect:?}");
-        // An event without an end.
-        let mut reader = AnswerReader::new(dialect, true, 4_000);
-        for _ in 0..5 {
-            reader.feed(&[b'x'; 1_000]);
+        // A document, or an event, without an end.
+        for streamed in [false, true] {
+            let mut reader = AnswerReader::new(dialect, streamed, 4_000);
+            for _ in 0..5 {
+                reader.feed(&vec![b'x'; 1 << 20]);
+            }
+            assert_eq!(reader.finish(), Err(Broken::TooLong));
         }
-        assert_eq!(reader.finish(), Err(Broken::TooLong));
         // Empty blocks are not free.
         let blocks: Vec<u8> = (0..1_000)
             .flat_map(|index| {

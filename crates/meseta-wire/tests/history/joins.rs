@@ -138,6 +138,20 @@ fn a_client_that_sends_a_part_of_the_conversation_gets_all_of_it_once() {
 }
 
 #[test]
+fn answers_of_other_agents_that_the_client_was_not_told_are_kept_and_sent() {
+    let by = |name: &str, words: &str| Message { name: Some(name.to_owned().into()), ..model(words) };
+    let stored = kept(vec![user("a"), by("weather", "rain"), by("flights", "b")]);
+    for turns in [&[("user", "a"), ("assistant", "b"), ("user", "c")][..], &[("user", "c")]] {
+        let dialect = Dialect::OpenaiChat;
+        let joined = joined(dialect, &request(dialect, None, turns), &stored);
+        assert_eq!(new(&joined), ["User: c"]);
+        let sent: Value = serde_json::from_slice(joined.body.as_deref().unwrap()).unwrap();
+        let names = sent["messages"].as_array().unwrap().iter().map(|message| message["name"].as_str());
+        assert_eq!(names.collect::<Vec<_>>(), [None, Some("weather"), Some("flights"), None]);
+    }
+}
+
+#[test]
 fn a_user_may_say_the_same_thing_again() {
     let stored = kept(vec![user("Hello"), model("Hi.")]);
     for dialect in CLIENTS {

@@ -2,6 +2,7 @@
 
 mod answers;
 mod any;
+mod hostile;
 mod joins;
 mod stored;
 mod views;

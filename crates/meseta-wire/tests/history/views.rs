@@ -53,7 +53,7 @@ fn the_last_turn_is_whole_whatever_the_bounds() {
         of(Role::Tool, vec![result("3", "z")]),
         user("and go on"),
     ];
-    assert_eq!(view(&thread, messages(1)), [2, 3, 4, 5, 6, 7]);
+    assert_eq!(view(&thread, Bounds::LAST_TURN), [2, 3, 4, 5, 6, 7]);
     assert_eq!(view(&thread, Bounds { messages: 0, tokens: 1 }), [2, 3, 4, 5, 6, 7]);
 }
 

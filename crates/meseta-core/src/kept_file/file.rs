@@ -1,41 +1,26 @@
-//! The file on disk: private, of one version, set aside when it is damaged.
+//! The file on disk: private, of one version, swept of what was deleted, set aside when it is damaged.
 
 use std::fs;
 use std::io;
 use std::path::Path;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rusqlite::Connection;
 
-use crate::conversations::StoreError;
+use crate::kept_file::FileError;
 
-/// A change of the tables raises it and says how an older file becomes a newer one.
-const VERSION: i64 = 1;
-
-/// `stored` is what age is counted from: a provider's clock that runs ahead keeps nothing longer. The small columns come
-/// first, so that reading them does not read the long ones.
-const TABLES: &str = "
-CREATE TABLE responses (
-    number   INTEGER PRIMARY KEY,
-    caller   BLOB NOT NULL,
-    id       TEXT NOT NULL,
-    previous TEXT,
-    stored   INTEGER NOT NULL,
-    created  INTEGER NOT NULL,
-    bytes    INTEGER NOT NULL,
-    target   TEXT NOT NULL,
-    input    TEXT NOT NULL,
-    answer   TEXT NOT NULL,
-    UNIQUE (caller, id)
-);
-CREATE INDEX responses_stored ON responses (stored);
-";
+/// The tables of a file.
+pub(crate) struct Tables {
+    /// A change of the tables raises it and says how an older file becomes a newer one.
+    pub version: i64,
+    pub sql: &'static str,
+}
 
 /// What a WAL may keep of the disk once it has been copied into the file.
 const WAL_BYTES: i64 = 4 * 1024 * 1024;
 
 /// Opens the file, with the tables in it.
-pub(super) fn open(path: &str) -> Result<Connection, StoreError> {
+pub(crate) fn open(path: &str, tables: &Tables) -> Result<Connection, FileError> {
     make_private(Path::new(path))?;
     let connection = Connection::open(path)?;
     connection.busy_timeout(Duration::from_secs(5))?;
@@ -48,30 +33,27 @@ pub(super) fn open(path: &str) -> Result<Connection, StoreError> {
     // What is deleted is overwritten with zeros.
     connection.pragma_update(None, "secure_delete", "ON")?;
     let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    match version {
-        0 => {
-            connection.execute_batch(&format!("BEGIN; {TABLES} PRAGMA user_version = {VERSION}; COMMIT;"))?;
-        }
-        VERSION => {}
-        newer => {
-            return Err(StoreError::Failed(format!(
-                "its tables are of version {newer}, this Meseta writes version {VERSION}"
-            )));
-        }
+    let Tables { version: own, sql } = tables;
+    if version == 0 {
+        connection.execute_batch(&format!("BEGIN; {sql} PRAGMA user_version = {own}; COMMIT;"))?;
+    } else if version != *own {
+        return Err(FileError::Failed(format!(
+            "its tables are of version {version}, this Meseta writes version {own}"
+        )));
     }
     Ok(connection)
 }
 
 /// Moves a damaged file out of the way, in place of one that was damaged earlier.
-pub(super) fn set_aside(path: &str) -> io::Result<()> {
+pub(crate) fn set_aside(path: &str) -> io::Result<()> {
     // The WAL goes first: SQLite would play one that is left behind into the new file.
     rename(&format!("{path}-wal"), &format!("{}-wal", aside(path)))?;
     remove(&format!("{path}-shm"))?;
     rename(path, &aside(path))
 }
 
-/// Deletes what was set aside so long ago that the newest answer in it is too old.
-pub(super) fn drop_aside(path: &str, keep_hours: u64) {
+/// Deletes what was set aside so long ago that the newest words in it are too old.
+pub(crate) fn drop_aside(path: &str, keep_hours: u64) {
     let kept = Duration::from_secs(keep_hours.saturating_mul(3600));
     for path in [aside(path), format!("{}-wal", aside(path))] {
         let age = fs::metadata(&path)
@@ -83,6 +65,33 @@ pub(super) fn drop_aside(path: &str, keep_hours: u64) {
             let _ = remove(&path);
         }
     }
+}
+
+/// Gives free pages back and empties the WAL, which still holds what was deleted as it was before.
+pub(crate) fn sweep(connection: &Connection) -> rusqlite::Result<()> {
+    let mut vacuum = connection.prepare_cached("PRAGMA incremental_vacuum")?;
+    let mut steps = vacuum.query([])?;
+    while steps.next()?.is_some() {}
+    drop(steps);
+    connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
+}
+
+/// Bytes of the file that hold something.
+pub(crate) fn used(connection: &Connection) -> rusqlite::Result<u64> {
+    let pragma = |name| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
+    Ok(((pragma("page_count")? - pragma("freelist_count")?) * pragma("page_size")?).unsigned_abs())
+}
+
+/// What was last used at this second or before is too old. Seconds since 1970.
+pub(crate) fn border(keep_hours: u64) -> i64 {
+    let kept = i64::try_from(keep_hours.saturating_mul(3600)).unwrap_or(i64::MAX);
+    now().saturating_sub(kept)
+}
+
+/// Seconds since 1970.
+pub(crate) fn now() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }
 
 fn aside(path: &str) -> String {
