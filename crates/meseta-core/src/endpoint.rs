@@ -46,6 +46,8 @@ pub(crate) enum Endpoint<'a> {
     Response(&'a str),
     /// The same, to delete.
     DeleteResponse(&'a str),
+    /// A kept conversation, to read or to delete.
+    Session(&'a str),
     Models,
     Model(&'a str),
     /// The process is alive.
@@ -69,6 +71,9 @@ impl Endpoint<'_> {
             "/v1/models" => (Endpoint::Models, GET),
             "/healthz" => (Endpoint::Health, GET),
             "/readyz" => (Endpoint::Ready, GET),
+            _ if path.strip_prefix(SESSIONS).is_some_and(is_segment) => {
+                (Endpoint::Session(path.trim_start_matches(SESSIONS)), GET_OR_DELETE)
+            }
             _ => match (path.strip_prefix("/v1/models/"), path.strip_prefix("/v1/responses/")) {
                 (Some(model), _) if !model.is_empty() => (Endpoint::Model(model), GET),
                 (_, Some(id)) if is_segment(id) && delete => (Endpoint::DeleteResponse(id), GET_OR_DELETE),
@@ -98,6 +103,7 @@ impl Endpoint<'_> {
     }
 }
 
+const SESSIONS: &str = "/v1/sessions/";
 const POST: &str = "POST";
 const GET: &str = "GET, HEAD";
 const GET_OR_DELETE: &str = "GET, HEAD, DELETE";
@@ -110,7 +116,8 @@ fn not_found(path: &str) -> Error {
     const SERVED: &str = "POST /v1/chat/completions, POST /v1/responses, GET and DELETE /v1/responses/{id}, \
                           POST /v1/messages, POST /v1/messages/count_tokens, POST /v1/embeddings, \
                           POST /routing/v1/{chat/completions,responses,messages}, GET /v1/models, \
-                          GET /v1/models/{id}, GET /healthz, GET /readyz";
+                          GET /v1/models/{id}, \
+                          GET and DELETE /v1/sessions/{name}, GET /healthz, GET /readyz";
     let is_call = |path: &str| {
         Endpoint::find(&Method::POST, path).is_ok_and(|found| matches!(found, Endpoint::Call(_)))
     };

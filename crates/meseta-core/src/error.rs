@@ -135,6 +135,9 @@ codes! {
     ResponseNotFound "response.not_found" 404 Client Never
         "No stored answer of the Responses API has this id: it was never stored, is too old, was deleted, or belongs to another key."
         "Send the whole conversation as `input`; `responses.keep` says how long answers are kept."
+    SessionNotFound "session.not_found" 404 Client Never
+        "No conversation of this name is kept: it was never kept, is too old, was deleted, or belongs to somebody else."
+        "Send the whole conversation, or a new name in `x-meseta-session`; `history: keep` of the listener keeps conversations."
     AgentNotFound "agent.not_found" 404 Client Never
         "The listener has no agent of this name, or a reload has taken it away."
         "Ask the listener without `x-meseta-agent`, or add the agent to `agents` of the listener."

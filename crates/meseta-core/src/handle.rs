@@ -16,6 +16,7 @@ use crate::decision;
 use crate::endpoint::{Call, Endpoint};
 use crate::error::Error;
 use crate::models;
+use crate::orchestrate::history;
 use crate::plan::{Next, Plan, Terms};
 use crate::respond;
 use crate::serve::{Door, Worker};
@@ -98,6 +99,7 @@ async fn travel(trip: &mut Trip, head: &mut Parts, body: &mut Incoming) -> Resul
         Endpoint::DeleteResponse(id) => {
             return stored(trip, caller, head, id, Method::DELETE).await;
         }
+        Endpoint::Session(name) => return history::session(trip, &caller, name, &head.method).await,
         Endpoint::Model(id) => {
             return Ok(Outbound::Own(StatusCode::OK, models::one(&snapshot, &head.headers, id)?));
         }
@@ -108,6 +110,9 @@ async fn travel(trip: &mut Trip, head: &mut Parts, body: &mut Incoming) -> Resul
     };
     let mut ask = read(trip, listener, caller, call, &mut head.headers, body).await?;
     admit(trip, &ask).await?;
+    if let Some(rules) = rules {
+        history::recall(trip, &mut ask, rules).await?;
+    }
     let plan = match choose(trip, &mut ask, rules).await? {
         chosen if decide => return Ok(decision::own(trip, &chosen)),
         // Boxed, so that the way to a model carries none of it.

@@ -6,7 +6,6 @@
 
 pub mod document;
 pub mod error;
-pub mod histories;
 pub mod log;
 pub mod plane;
 pub mod snapshot;
@@ -26,6 +25,7 @@ mod endpoint;
 mod handle;
 mod health;
 mod histories;
+mod kept_file;
 mod ledger;
 mod models;
 mod orchestrate;

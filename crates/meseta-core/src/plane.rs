@@ -24,6 +24,7 @@ use crate::conversations::{Store, StoreSettings};
 use crate::dice::Dice;
 use crate::health::budget::RetryBudget;
 use crate::health::{Health, TargetStatus};
+use crate::histories::Histories;
 use crate::log::{Ids, LogError, Writer};
 use crate::probe::Probing;
 use crate::replica::Replica;
@@ -107,10 +108,13 @@ impl Plane {
         let opened = open_sockets(&snapshot.listeners, &[], &acceptor)?;
         let log = snapshot.log.as_ref().map(Writer::start).transpose().map_err(StartError::Log)?;
         let conversations = snapshot.responses.as_ref().map(open_store).transpose()?;
+        let histories = snapshot.histories.as_ref().map(Histories::open).transpose();
+        let histories = histories.map_err(|error| StartError::Store(error.to_string()))?;
         let context_key = ContextKey::new(snapshot.context_key.as_ref())
             .map_err(|_| StartError::Bind("The system gives no random numbers.".to_owned()))?;
         let shared = Arc::new(Shared {
             conversations,
+            histories,
             retry_budget: ArcSwap::from_pointee(retry_budget(&snapshot)),
             gate: Gate::new(admission(&snapshot)),
             health,
@@ -257,6 +261,9 @@ impl Plane {
         }
         if let Some(store) = &self.shared.conversations {
             store.close();
+        }
+        if let Some(histories) = &self.shared.histories {
+            histories.close();
         }
         finished
     }

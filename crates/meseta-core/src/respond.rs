@@ -1,5 +1,6 @@
 //! The only place where an error becomes bytes, and where our own headers are written.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,6 +13,7 @@ use meseta_wire::dialect::{self, Context, Dialect, StreamEncoder};
 use meseta_wire::responses;
 
 use crate::error::{Blame, Code, Error, Retry};
+use crate::histories::{KeptBody, Tap};
 use crate::retry_advice::{SHOULD_RETRY, retry_harms};
 use crate::stages::Stage;
 use crate::stages::relay::{Body, Inner, Seam};
@@ -23,6 +25,8 @@ pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-meseta-requ
 pub(crate) const MODEL: HeaderName = HeaderName::from_static("x-meseta-model");
 /// Which name of the configuration led there.
 pub(crate) const ROUTE: HeaderName = HeaderName::from_static("x-meseta-route");
+/// The name under which the conversation is kept.
+pub(crate) const SESSION: HeaderName = HeaderName::from_static("x-meseta-session");
 /// The agents that were asked.
 pub(crate) const AGENTS: HeaderName = HeaderName::from_static("x-meseta-agents");
 pub(crate) const ATTEMPTS: HeaderName = HeaderName::from_static("x-meseta-attempts");
@@ -104,7 +108,28 @@ pub(crate) fn inner(mut trip: Trip, response: Response<Body>, ended: Ended) -> R
         head.headers.insert(AGENTS, agents);
     }
     let status = head.status.as_u16();
-    Response::from_parts(head, Body::Inner(Box::new(Inner::new(trip, body, ended, status))))
+    let kept = trip.kept.take().filter(|_| head.status.is_success());
+    let shared = trip.worker.shared.clone();
+    let dialect = trip.dialect;
+    let body = Body::Inner(Box::new(Inner::new(trip, body, ended, status)));
+    let (Some(turn), Some(histories)) = (kept, &shared.histories) else {
+        return Response::from_parts(head, body);
+    };
+    if let Ok(session) = HeaderValue::from_str(&turn.session) {
+        head.headers.insert(SESSION, session);
+    }
+    let streamed =
+        head.headers.get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"));
+    let tap = Tap::new(histories.clone(), *turn, dialect, streamed);
+    let body = KeptBody::new(body, tap, {
+        let shared = shared.clone();
+        move |outcome| {
+            if outcome.is_err() {
+                shared.counters.unkept.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    });
+    Response::from_parts(head, Body::Kept(Box::new(body)))
 }
 
 /// Rounded up: a client that came back too early would only be refused again.
@@ -159,9 +184,14 @@ pub(crate) fn described(error: &Error) -> Failure<'_> {
         message: error.message.as_ref().into(),
         kind: match (error.code, error.code.blame()) {
             (Code::AuthMissing | Code::AuthInvalid, _) => FailureKind::Authentication,
-            (Code::ModelNotFound | Code::RouteNotFound | Code::ResponseNotFound | Code::AgentNotFound, _) => {
-                FailureKind::NotFound
-            }
+            (
+                Code::ModelNotFound
+                | Code::RouteNotFound
+                | Code::ResponseNotFound
+                | Code::AgentNotFound
+                | Code::SessionNotFound,
+                _,
+            ) => FailureKind::NotFound,
             (Code::RequestTooLarge, _) => FailureKind::TooLarge,
             (Code::RequestOriginRefused, _) => FailureKind::Permission,
             (Code::UpstreamLimited | Code::LimitConcurrency, _) => FailureKind::RateLimit,

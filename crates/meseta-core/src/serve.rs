@@ -35,6 +35,7 @@ use crate::dice::Dice;
 use crate::handle::handle;
 use crate::health::Health;
 use crate::health::budget::RetryBudget;
+use crate::histories::Histories;
 use crate::log::{Ids, LogSender};
 use crate::select::{Answers, Counters as Chosen, Embedders};
 use crate::sessions::{Choices, Sessions};
@@ -60,6 +61,8 @@ pub(crate) struct Shared {
     pub draining: AtomicBool,
     /// Of Responses conversations; `None` when they are not kept.
     pub conversations: Option<Store>,
+    /// Of agents' conversations; `None` when none are kept.
+    pub histories: Option<Histories>,
     /// How every target does, whatever snapshot has it.
     pub health: Health,
     /// Who comes in when the plane is full.

@@ -16,6 +16,7 @@ use crate::attempts::Attempts;
 use crate::deadline::{self, Hints, Passed, Progress};
 use crate::endpoint::Endpoint;
 use crate::error::{Code, Error};
+use crate::histories::Turn as KeptTurn;
 use crate::log::Decision;
 use crate::log::RequestId;
 use crate::serve::{Door, Worker};
@@ -53,6 +54,8 @@ pub(crate) struct Trip {
     pub ended: Option<Ended>,
     /// How agents or a model were chosen.
     pub decisions: Vec<Decision>,
+    /// The turn of a conversation that is kept with its answer.
+    pub kept: Option<Box<KeptTurn>>,
     /// Health checks leave no row.
     pub recorded: bool,
     stages: [u32; STAGES],
@@ -170,6 +173,7 @@ impl Trip {
             lineage: None,
             ended: None,
             decisions: Vec::new(),
+            kept: None,
             recorded: true,
             stages: [u32::MAX; STAGES],
         }
@@ -217,6 +221,7 @@ impl Trip {
             lineage: Some(Box::new(lineage)),
             ended: Some(Ended::default()),
             decisions: Vec::new(),
+            kept: None,
             recorded: true,
             stages: [u32::MAX; STAGES],
         }

@@ -33,14 +33,17 @@ pub enum Caller {
     Key([u8; 32]),
     /// The listener's name, where it asks for no key.
     Listener(Arc<str>),
+    /// Whoever speaks for it, with whatever key.
+    Tenant(Arc<str>),
 }
 
 impl Caller {
-    /// The two kinds can never be taken for one another, whatever somebody calls a listener.
+    /// The kinds can never be taken for one another, whatever somebody calls a listener.
     pub(crate) fn scope(&self) -> Vec<u8> {
         match self {
             Caller::Key(digest) => [b"k", &digest[..]].concat(),
             Caller::Listener(name) => [b"l", name.as_bytes()].concat(),
+            Caller::Tenant(name) => [b"t", name.as_bytes()].concat(),
         }
     }
 }
@@ -50,6 +53,7 @@ impl std::fmt::Debug for Caller {
         match self {
             Caller::Key(_) => formatter.write_str("Key(***)"),
             Caller::Listener(name) => write!(formatter, "Listener({name})"),
+            Caller::Tenant(name) => write!(formatter, "Tenant({name})"),
         }
     }
 }

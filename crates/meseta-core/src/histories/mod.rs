@@ -18,7 +18,7 @@ pub use crate::conversations::Caller;
 pub use crate::kept_file::FileError;
 use crate::kept_file::FileFailure;
 pub use body::KeptBody;
-pub use store::{Histories, Session};
+pub use store::Histories;
 pub use tap::{Tap, Turn, Unkept};
 
 /// Where kept conversations are.

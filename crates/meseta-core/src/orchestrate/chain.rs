@@ -2,12 +2,15 @@
 
 use std::sync::Arc;
 
+use meseta_wire::conversation::{Message, Part, Role, Text};
+use meseta_wire::history::Kept;
+
 use crate::error::Error;
 use crate::handle::Outbound;
 use crate::orchestrate::{Errand, as_it_is, pass_on, read_hop};
 use crate::trip::Trip;
 
-pub(crate) async fn chain(trip: &Trip, errand: &Errand, chosen: &[Arc<str>]) -> Result<Outbound, Error> {
+pub(crate) async fn chain(trip: &mut Trip, errand: &Errand, chosen: &[Arc<str>]) -> Result<Outbound, Error> {
     let Some((last, before)) = chosen.split_last() else {
         return Err(Error::new(crate::error::Code::PlaneInternal, "Nobody was chosen."));
     };
@@ -23,6 +26,19 @@ pub(crate) async fn chain(trip: &Trip, errand: &Errand, chosen: &[Arc<str>]) -> 
             return Ok(as_it_is(reply));
         }
         thread.answered(id, &said.text);
+        if let Some(turn) = &mut trip.kept {
+            turn.new.push(spoken(id, said.text));
+        }
+    }
+    if let Some(turn) = &mut trip.kept {
+        turn.agent = Some(last.to_string());
     }
     Ok(pass_on(errand.to_agent(trip, last, &thread)?).await)
+}
+
+/// What an agent said on the way, as the conversation keeps it.
+fn spoken(id: &str, text: String) -> Kept<'static> {
+    let parts = vec![Part::Text(Text { text: text.into(), ..Text::default() })];
+    let name = Some(id.to_owned().into());
+    Kept { instructions: false, message: Message { role: Role::Assistant, name, parts } }
 }

@@ -1,6 +1,7 @@
 //! A conversation that agents answer: who is asked, in which order, and what becomes of their answers.
 
 pub(crate) mod chain;
+pub(crate) mod history;
 pub(crate) mod hop;
 mod merge;
 pub(crate) mod parallel;
@@ -15,7 +16,6 @@ use meseta_wire::dialect::{Context, Dialect};
 use meseta_wire::json::Json;
 
 use crate::agents::Orchestration;
-use crate::document::HistoryMode;
 use crate::error::Error;
 use crate::handle::Outbound;
 use crate::orchestrate::hop::Hop;
@@ -35,12 +35,10 @@ pub(crate) struct Errand {
 }
 
 impl Errand {
-    pub fn of(ask: Ask, rules: Arc<Orchestration>) -> Errand {
-        let mut thread = Thread::of(ask.call.dialect(), ask.body.clone());
-        if rules.history.mode == HistoryMode::Off {
-            thread.forget_past();
-        }
-        Errand { ask, rules, thread }
+    pub fn of(mut ask: Ask, rules: Arc<Orchestration>) -> Result<Errand, Error> {
+        history::bound(&mut ask, &rules.history)?;
+        let thread = Thread::of(ask.call.dialect(), ask.body.clone());
+        Ok(Errand { ask, rules, thread })
     }
 
     fn dialect(&self) -> Dialect {

@@ -77,17 +77,6 @@ impl Thread {
         self.messages().push(object([("role", "user".into()), ("content", text.into())]));
     }
 
-    /// Leaves the current turn alone: what the system says, and all from the user's last words on.
-    pub fn forget_past(&mut self) {
-        let messages = self.messages();
-        let Some(last) = messages.iter().rposition(is_user) else { return };
-        let mut at = 0;
-        messages.retain(|message| {
-            at += 1;
-            at > last || is_system(message)
-        });
-    }
-
     pub fn set(&mut self, key: &'static str, value: Json<'static>) {
         self.remove(key);
         self.fields().push((Cow::Borrowed(key), value));
@@ -142,10 +131,6 @@ fn is_user(message: &Json<'_>) -> bool {
     user && !of_tools
 }
 
-fn is_system(message: &Json<'_>) -> bool {
-    matches!(message.get("role").and_then(Json::as_str), Some("system" | "developer"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -192,16 +177,5 @@ mod tests {
         assert!(text(&messages).starts_with(
             r#"{"messages":[{"role":"assistant","content":"x: y"},{"role":"user","content":"a"}"#
         ));
-    }
-
-    #[test]
-    fn forgets_the_past_and_nothing_of_the_turn() {
-        let body = r#"{"messages":[{"role":"system","content":"s"},{"role":"user","content":"a"},{"role":"assistant","content":"b"},{"role":"user","content":"c"},{"role":"tool","content":"d"}]}"#;
-        let mut chat = thread(Dialect::OpenaiChat, body);
-        chat.forget_past();
-        assert_eq!(
-            text(&chat),
-            r#"{"messages":[{"role":"system","content":"s"},{"role":"user","content":"c"},{"role":"tool","content":"d"}]}"#
-        );
     }
 }

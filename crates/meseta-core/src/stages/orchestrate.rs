@@ -23,7 +23,7 @@ pub(crate) async fn orchestrate(
     trip.enter(Stage::Orchestrate);
     trip.ask.agents.clone_from(&agents);
     let strategy = rules.strategy;
-    let errand = Errand::of(ask, rules);
+    let errand = Errand::of(ask, rules)?;
     match strategy {
         Strategy::Parallel if agents.len() > 1 => parallel(trip, &errand, &agents).await,
         Strategy::Chain | Strategy::Parallel => chain(trip, &errand, &agents).await,

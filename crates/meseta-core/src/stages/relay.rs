@@ -20,6 +20,7 @@ use hyper::body::{Body as HttpBody, Frame, SizeHint};
 
 use crate::error::Code;
 use crate::handle::Journey;
+use crate::histories::KeptBody;
 use crate::pool::Member;
 use crate::respond;
 use crate::stages::Stage;
@@ -42,6 +43,8 @@ pub(crate) enum Body {
     Stream(Box<Stream>),
     /// Of a request that was made for another one.
     Inner(Box<Inner>),
+    /// The same, of a conversation that is kept.
+    Kept(Box<KeptBody<Body>>),
 }
 
 impl Body {
@@ -158,6 +161,7 @@ impl HttpBody for Body {
             }
             Body::Stream(stream) => stream.poll(context),
             Body::Inner(inner) => inner.poll(context),
+            Body::Kept(kept) => Pin::new(&mut **kept).poll_frame(context),
         }
     }
 
@@ -166,6 +170,7 @@ impl HttpBody for Body {
             Body::Whole { bytes, .. } => bytes.is_none(),
             Body::Stream(_) => false,
             Body::Inner(inner) => inner.is_over(),
+            Body::Kept(kept) => kept.is_end_stream(),
         }
     }
 
@@ -174,6 +179,7 @@ impl HttpBody for Body {
             Body::Whole { bytes, .. } => SizeHint::with_exact(bytes.as_ref().map_or(0, Bytes::len) as u64),
             Body::Stream(_) => SizeHint::default(),
             Body::Inner(inner) => inner.size_hint(),
+            Body::Kept(kept) => kept.size_hint(),
         }
     }
 }

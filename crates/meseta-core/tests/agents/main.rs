@@ -4,6 +4,7 @@ mod chaining;
 mod choosing;
 mod holding;
 mod identity;
+mod keeping;
 mod parallel;
 mod preferences;
 mod street;
