@@ -1,6 +1,28 @@
 from typing import SupportsFloat, SupportsIndex, final
 
-__all__ = ["LogReader", "Plane", "Simulator", "build_info", "check_snapshot", "dialects", "error_codes", "features", "stages"]
+__all__ = ["Chooser", "LogReader", "Plane", "Simulator", "build_info", "check_snapshot", "dialects", "error_codes", "features", "stages"]
+
+@final
+class Chooser:
+    """
+    Chooses among described routes by static embeddings. `routes` are names, descriptions and examples.
+
+    `weights` and `tokenizer` are the two files of the embedder; a `ValueError` says why they cannot be used.
+    """
+    def __new__(cls, /, weights: "str | PathLike[str]", tokenizer: "str | PathLike[str]", routes: "list[tuple[str, str, list[str]]]") -> Chooser: ...
+    def choose(self, /, turn: str, thread: "list[str] | None" = None) -> "list[tuple[str, float]]":
+        """
+        Every route and the probability that the turn asks for it, the most probable first. `thread` is what the user said
+        before, oldest first.
+        """
+    def choose_many(self, /, turns: "list[str]") -> "list[list[tuple[str, float]]]":
+        """
+        `choose` for many turns without threads.
+        """
+    def decide(self, /, turn: str, thread: "list[str] | None" = None, threshold: SupportsFloat | SupportsIndex = 0.5, margin: SupportsFloat | SupportsIndex = 0.1) -> "list[str]":
+        """
+        The routes that the turn asks for, in the order in which it mentions them; none if nothing fits well enough.
+        """
 
 @final
 class LogReader:

@@ -1,6 +1,7 @@
 //! The seam between the planes, as Python sees it: documents down, rows up, and a few handles. No coroutine, no request
 //! and no callback crosses; every call that may wait lets go of the interpreter first.
 
+mod chooser;
 mod errors;
 mod health;
 mod log;
@@ -19,6 +20,8 @@ mod _core {
     use pyo3::prelude::*;
     use pyo3::types::PyDict;
 
+    #[pymodule_export]
+    use crate::chooser::Chooser;
     #[pymodule_export]
     use crate::log::LogReader;
     #[pymodule_export]

@@ -1,1 +1,0 @@
-//! Chooses by static embeddings and by the words themselves, without asking anybody.
