@@ -7,7 +7,7 @@ use bytes::Bytes;
 use meseta_select::embedded::{self, Chooser, Embedder, Query};
 use meseta_select::route::Route;
 use meseta_select::rules::{Facts, HeaderLookup, RuleSettings, Rules};
-use meseta_select::turns::{Role, Turns};
+use meseta_select::turns::{Message, Role, Turns};
 
 use crate::document::{SnapshotError, refuse};
 use crate::select::answers::Answers;
@@ -141,7 +141,7 @@ impl Cascade {
     }
 
     fn compile_over(&self, routes: Vec<Route>) -> Cascade {
-        let embedded = self.embedded.as_ref().filter(|_| inline::is_small(&routes)).map(|embedded| {
+        let embedded = self.embedded.as_ref().zip(inline::fitted(&routes)).map(|(embedded, routes)| {
             Embedded::fit(embedded.embedder.clone(), &routes, embedded.threshold, embedded.margin)
         });
         Cascade {
@@ -207,13 +207,17 @@ impl Cascade {
             draft.passed.push((Step::Embedded, Reason::Off));
             return None;
         };
-        let before: Vec<_> =
-            before.filter(|message| message.role == Role::User).map(|message| message.said()).collect();
         if turn.is_empty() {
             draft.passed.push((Step::Embedded, Reason::NoText));
             return None;
         }
-        let thread: Vec<&str> = before.iter().map(|said| &**said).collect();
+        let earlier: Vec<_> = before
+            .filter(|message| message.role == Role::User)
+            .map(Message::said)
+            .filter(|said| !said.trim().is_empty())
+            .collect();
+        // Oldest first.
+        let thread: Vec<&str> = earlier.iter().rev().map(|said| &**said).collect();
         let scores = embedded.chooser.score(&Query { turn: &turn, thread: &thread });
         let told = scores.ranked.iter().take(TOLD);
         draft.candidates =

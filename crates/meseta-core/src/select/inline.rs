@@ -8,20 +8,32 @@ use meseta_select::route::Route;
 use crate::select::cascade::Cascade;
 
 /// Sets of routes that are kept compiled.
-const KEPT: usize = 16;
-/// A larger set is neither kept nor fitted to the embedded chooser: anybody can send one, and it would be work without end.
+const KEPT: usize = 8;
+/// A larger set is neither kept nor fitted to the embedded chooser: anybody can send one, and the worker that fits it does
+/// nothing else meanwhile.
 const ROUTES: usize = 64;
-const BYTES: usize = 64 * 1024;
+const BYTES: usize = 16 * 1024;
+/// Examples that are fitted, of all routes together: the time that it takes grows with their cube.
+const EXAMPLES: usize = 128;
 
 #[derive(Default)]
 pub(super) struct Inline(Mutex<VecDeque<Arc<Cascade>>>);
 
-/// Whether a set of routes is small enough to be fitted while its request waits.
-pub(super) fn is_small(routes: &[Route]) -> bool {
+fn is_small(routes: &[Route]) -> bool {
     let length = |route: &Route| {
         route.name.len() + route.description.len() + route.examples.iter().map(String::len).sum::<usize>()
     };
     routes.len() <= ROUTES && routes.iter().map(length).sum::<usize>() <= BYTES
+}
+
+/// What the embedded chooser is fitted to, as long as that can be done while the request waits.
+pub(super) fn fitted(routes: &[Route]) -> Option<Vec<Route>> {
+    let each = EXAMPLES.checked_div(routes.len()).filter(|_| is_small(routes))?;
+    let mut routes = routes.to_vec();
+    for route in &mut routes {
+        route.examples.truncate(each);
+    }
+    Some(routes)
 }
 
 impl Inline {

@@ -13,6 +13,8 @@ use tokio::time::advance;
 
 use super::*;
 
+mod embedded;
+
 const DEADLINE: Duration = Duration::from_secs(2);
 const KEEP: Duration = Duration::from_secs(300);
 
