@@ -22,6 +22,8 @@ OURS = (
     "operations.md",
     "python-sdk.md",
     "first-agents.md",
+    "evaluate-routing.md",
+    "importing.md",
 )
 ENVIRONMENT = {"OPENAI_API_KEY": "k", "ANTHROPIC_API_KEY": "k", "AZURE_OPENAI_API_KEY": "k", "TEAM_KEY": "k"}
 ENVIRONMENT["REDIS_PASSWORD"] = "p"

@@ -50,6 +50,10 @@ COMMANDS = (
     Command(
         "doctor", "meseta.cli.doctor", "Check this machine and the configuration for what would go wrong."
     ),
+    Command(
+        "eval", "meseta.cli.evaluate", "Measure how well routes are chosen, on rows whose route is known."
+    ),
+    Command("import", "meseta.cli.importing", "Write a configuration out of a file of Plano or LiteLLM."),
     Command("explain", "meseta.cli.explain", "Explain an error code: its cause and its cure."),
     Command("completion", "meseta.cli.completion", "Print the completion script of a shell."),
 )

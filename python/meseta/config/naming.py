@@ -40,6 +40,8 @@ class Naming:
         self.wildcards: dict[str, str] = {}
         self.default: str | None = None
         self.catalog: list[dict[str, str]] = []
+        self.spare: set[str] = set()
+        """Short names of entries that have a `name` of their own: a pool may take one for itself."""
         self._ambiguous: set[str] = set()
         self._patterns: dict[str, Entry] = {}
         """The wildcard entry of each provider."""
@@ -103,6 +105,8 @@ class Naming:
                 continue
             if len(entries) == 1:
                 self.names[name] = entries[0].target["name"]
+                if entries[0].named:
+                    self.spare.add(name)
                 continue
             self._ambiguous.add(name)
             if name in self.pools:

@@ -158,6 +158,9 @@ class PoolBuilder:
             message = f"The name {name!r} is that of an entry already."
         elif name in self.aliases:
             message = f"The name {name!r} is that of an alias already."
+        elif name in self.naming.spare:
+            del self.naming.names[name]
+            return
         elif name in self.naming.names:
             message = f"The pool {name!r} would hide the model {self.naming.names[name]!r}."
         else:

@@ -1,16 +1,14 @@
 //! A request with the kept conversation before what it says.
 
-use std::borrow::Cow;
 use std::fmt;
 
+use super::document::{Conversation, write};
 use super::known::{Known, known};
-use super::stored::left_out;
 use super::view::{Bounds, view};
 use super::{Kept, decode, is_system, owned, parse};
-use crate::conversation::{Message, Part, Request, Text};
-use crate::dialect::{Destination, Dialect, Quirks, encode_request};
-use crate::feature::{Losses, Refused};
-use crate::json::Json;
+use crate::conversation::{Message, Part};
+use crate::dialect::Dialect;
+use crate::feature::Refused;
 use crate::shape::Malformed;
 
 #[derive(Debug, PartialEq)]
@@ -54,7 +52,8 @@ impl std::error::Error for JoinError {}
 /// - The bounds hold for all of it. With nothing in `stored` the function only applies them.
 ///
 /// A request that goes on from a stored answer (`previous_response_id`) must hold that conversation before it comes here.
-/// The messages of a request that is changed are written anew, all its other fields stay as they are.
+/// The client's own messages are written anew only where bounds cut them, where a part of them is kept already, and where
+/// results follow kept calls in Messages and Responses; all other fields stay as they are in any case.
 pub fn join(dialect: Dialect, body: &[u8], stored: &[Kept<'_>], bounds: Bounds) -> Result<Joined, JoinError> {
     let json = parse(body).map_err(JoinError::Malformed)?;
     let request = decode(dialect, &json).map_err(JoinError::Malformed)?;
@@ -79,6 +78,7 @@ pub fn join(dialect: Dialect, body: &[u8], stored: &[Kept<'_>], bounds: Bounds) 
     } else {
         thread.extend(instructions.iter().cloned());
     }
+    let heads = thread.len();
     if insert_kept {
         thread.extend(kept.iter().map(|message| (*message).clone()));
     }
@@ -92,16 +92,28 @@ pub fn join(dialect: Dialect, body: &[u8], stored: &[Kept<'_>], bounds: Bounds) 
     if left_out == 0 && !insert_instructions && !insert_kept {
         return Ok(Joined { body: None, new, added: 0, left_out });
     }
-    let own_heads = if insert_instructions { 0 } else { head };
-    let added = places.iter().filter(|place| (own_heads..own_from).contains(*place)).count();
-    let mut shown = Vec::with_capacity(places.len());
+    let mut conversation = Conversation {
+        instructions: Vec::new(),
+        instructed: insert_instructions,
+        kept: Vec::new(),
+        own: Vec::new(),
+        own_whole: repeated == 0 || !insert_kept,
+    };
     let mut wanted = places.iter().copied().peekable();
     for (place, message) in thread.into_iter().enumerate() {
-        if wanted.next_if_eq(&place).is_some() {
-            shown.push(message);
+        let shown = wanted.next_if_eq(&place).is_some();
+        if place < heads {
+            // Instructions are always shown.
+            conversation.instructions.push(message);
+        } else if place < own_from {
+            conversation.kept.extend(shown.then_some(message));
+        } else {
+            conversation.own_whole &= shown;
+            conversation.own.extend(shown.then_some(message));
         }
     }
-    let body = write(dialect, &json, shown, own.len()).map_err(JoinError::Refused)?;
+    let added = conversation.kept.len() + if insert_instructions { heads } else { 0 };
+    let body = write(dialect, &json, conversation).map_err(JoinError::Refused)?;
     Ok(Joined { body: Some(body), new, added, left_out })
 }
 
@@ -141,71 +153,4 @@ fn same(ours: &[Message<'_>], kept: &[&Message<'_>]) -> bool {
 
 fn keep(instructions: bool, message: &Message<'_>) -> Kept<'static> {
     Kept { instructions, message: owned::message(message.clone()) }
-}
-
-/// The client's document with other messages. The last `own` messages are of the client itself.
-fn write(
-    dialect: Dialect,
-    json: &Json<'_>,
-    messages: Vec<Message<'_>>,
-    own: usize,
-) -> Result<Vec<u8>, Refused> {
-    // All that stands in a request besides its messages is taken from the client's own document.
-    let mut request = Request { messages, ..Request::default() };
-    let encoded = match encode(dialect, &request) {
-        Err(_) => {
-            // The conversation came in another dialect, which could say more than this one.
-            let kept = request.messages.len().saturating_sub(own);
-            request.messages.iter_mut().take(kept).for_each(without_media);
-            encode(dialect, &request)?
-        }
-        encoded => encoded?,
-    };
-    let text = String::from_utf8(encoded).unwrap_or_default();
-    let encoded = Json::parse(&text).unwrap_or(Json::Null);
-    Ok(with_messages(dialect, json, &encoded).to_vec())
-}
-
-/// The fields that hold the conversation in each dialect, and those that mark places in it.
-fn fields_of(dialect: Dialect) -> &'static [&'static str] {
-    match dialect {
-        Dialect::OpenaiChat => &["messages"],
-        Dialect::OpenaiResponses => &["instructions", "input"],
-        // A mark for the cache on the whole request has become one on its last block.
-        Dialect::AnthropicMessages => &["system", "messages", "cache_control"],
-        Dialect::GeminiGenerateContent => &["systemInstruction", "contents"],
-        Dialect::BedrockConverse => &["system", "messages"],
-    }
-}
-
-fn with_messages<'a>(dialect: Dialect, json: &Json<'a>, encoded: &Json<'a>) -> Json<'a> {
-    let ours = fields_of(dialect);
-    let Json::Object(fields) = json else { return json.clone() };
-    let others = fields.iter().filter(|(key, _)| !ours.contains(&key.as_ref())).cloned();
-    let conversation = ours.iter().filter_map(|key| Some((Cow::Borrowed(*key), encoded.get(key)?.clone())));
-    Json::Object(others.chain(conversation).collect())
-}
-
-fn encode(dialect: Dialect, request: &Request<'_>) -> Result<Vec<u8>, Refused> {
-    // Marks for the cache are kept: whoever sends the request on takes out what its target does not know.
-    let quirks = Quirks { cache_control: true, ..Quirks::default() };
-    let destination = Destination { model: "", max_output_tokens: 1, quirks: &quirks };
-    encode_request(dialect, request, &destination, &mut Losses::new(dialect, dialect))
-}
-
-/// Puts words in the place of all that is not words.
-fn without_media(message: &mut Message<'_>) {
-    message.parts.iter_mut().for_each(part_without_media);
-}
-
-fn part_without_media(part: &mut Part<'_>) {
-    match part {
-        Part::Image(_) | Part::File(_) | Part::Audio(_) => {
-            let words =
-                left_out(part).unwrap_or_else(|| "[an attachment that cannot be sent here]".to_owned());
-            *part = Part::Text(Text { text: Cow::Owned(words), ..Text::default() });
-        }
-        Part::ToolResult(result) => result.parts.iter_mut().for_each(part_without_media),
-        _ => {}
-    }
 }

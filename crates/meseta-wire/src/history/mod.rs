@@ -5,6 +5,7 @@
 //! goes back, and [`view`] says which part of a long conversation an agent is shown.
 
 mod answer;
+mod document;
 mod join;
 mod known;
 mod owned;

@@ -103,6 +103,40 @@ fn the_kept_thread_comes_before_the_new_turn() {
 }
 
 #[test]
+fn the_new_turn_stays_as_the_client_wrote_it() {
+    let stored = kept(vec![user("Hello"), model("Hi.")]);
+    for dialect in CLIENTS {
+        let mut instructed = vec![instructions("Be brief.")];
+        for stored in [&stored, &{
+            instructed.extend(stored.clone());
+            instructed
+        }] {
+            let turn = json!({"role": "user", "content": "And now?", "x_own": {"b": [1, null]}});
+            let key = if dialect == Dialect::OpenaiResponses { "input" } else { "messages" };
+            let body = json!({"model": "m", key: [turn], "system": null, "instructions": null});
+            let sent = joined(dialect, &body, stored).body.unwrap();
+            let sent: Value = serde_json::from_slice(&sent).unwrap();
+            assert_eq!(sent[key].as_array().unwrap().last(), Some(&turn), "{dialect:?}");
+            let outline = outline(dialect, sent.to_string().as_bytes());
+            assert_eq!(outline[outline.len() - 3..], ["User: Hello", "Assistant: Hi.", "User: And now?"]);
+            assert_eq!(outline.len(), stored.len() + 1);
+        }
+    }
+}
+
+#[test]
+fn kept_instructions_alone_are_put_in_too() {
+    let stored = [instructions("Be brief.")];
+    for dialect in CLIENTS {
+        let body = request(dialect, None, &[("user", "Hello")]);
+        let joined = joined(dialect, &body, &stored);
+        let sent = outline(dialect, joined.body.as_deref().unwrap());
+        assert_eq!(sent, ["System: Be brief.", "User: Hello"], "{dialect:?}");
+        assert_eq!(joined.added, 1);
+    }
+}
+
+#[test]
 fn a_client_that_sends_the_conversation_is_left_as_it_is() {
     for dialect in CLIENTS {
         let mut stored = vec![instructions("Be brief.")];
