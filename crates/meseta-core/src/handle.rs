@@ -111,7 +111,7 @@ async fn travel(trip: &mut Trip, head: &mut Parts, body: &mut Incoming) -> Resul
     let mut ask = read(trip, listener, caller, call, &mut head.headers, body).await?;
     admit(trip, &ask).await?;
     if let Some(rules) = rules {
-        history::recall(trip, &mut ask, rules).await?;
+        history::recall(trip, &mut ask, rules, decide).await?;
     }
     let plan = match choose(trip, &mut ask, rules).await? {
         chosen if decide => return Ok(decision::own(trip, &chosen)),

@@ -46,7 +46,7 @@ impl Agent {
         }
         for member in &mut pool.members {
             // What it is sent where the client names no model.
-            member.model.get_or_insert_with(|| id.clone());
+            member.model = Some(id.clone());
         }
         if pool.members.is_empty() && hold.is_none() {
             return refuse(format!("the agent {id} has no instance and nobody may wait for one"));

@@ -15,13 +15,21 @@ use crate::stages::read::Ask;
 use crate::trip::Trip;
 
 /// Puts what is kept before what the request says, and has the turn kept with its answer.
-pub(crate) async fn recall(trip: &mut Trip, ask: &mut Ask, rules: &Orchestration) -> Result<(), Error> {
+pub(crate) async fn recall(
+    trip: &mut Trip,
+    ask: &mut Ask,
+    rules: &Orchestration,
+    decide: bool,
+) -> Result<(), Error> {
     // What an agent asks in the course of a turn is no turn of the client's.
     if rules.history.mode != HistoryMode::Keep || trip.lineage.is_some() {
         return Ok(());
     }
     let shared = trip.worker.shared.clone();
     let Some(histories) = &shared.histories else { return Ok(()) };
+    if decide && trip.ask.session.is_none() {
+        return Ok(());
+    }
     if ask.envelope.previous_response_id.is_some() {
         return Err(Error::new(
             Code::RequestUnsupported,

@@ -14,6 +14,7 @@ fn an_agent_gets_the_conversation_as_it_is() {
     let reply = street.post("/v1/chat/completions", headers, &asked);
     assert_eq!((reply.status, reply.content().as_str()), (200, "I am weather."));
     assert_eq!(reply.header("x-meseta-agents"), Some("weather"));
+    assert_eq!(reply.header("x-meseta-model"), Some("agent/weather/1"));
     let request = &street.agent("weather").asked()[0];
     assert_eq!(body(request), asked);
     // What the client proves itself with is nobody else's.

@@ -2,6 +2,7 @@
 
 mod chaining;
 mod choosing;
+mod failing;
 mod holding;
 mod identity;
 mod keeping;

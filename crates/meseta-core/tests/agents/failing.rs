@@ -1,0 +1,133 @@
+//! Agents that die, hang or are too many, and clients that leave: each has an outcome that is written down.
+
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::time::Duration;
+
+use serde_json::{Value as Json, json};
+
+use crate::choosing::rule;
+use crate::street::{Street, chat, orchestration};
+use crate::support::provider::says;
+use crate::support::until;
+
+fn target<'a>(document: &'a mut Json, name: &str) -> &'a mut Json {
+    let targets = document["targets"].as_array_mut().expect("targets");
+    targets.iter_mut().find(|target| target["name"] == name).expect("it is there")
+}
+
+/// An agent that begins a stream and is killed in the middle of it; its base URL.
+fn dies_in_the_middle() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("an address");
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let mut request = [0; 8 * 1024];
+            let _ = stream.read(&mut request);
+            let begun = concat!(
+                "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n",
+                "a2\r\n",
+                r#"data: {"id":"x","object":"chat.completion.chunk","created":1,"model":"m","choices":[{"index":0,"delta":{"role":"assistant","content":"It "},"finish_reason":null}]}"#,
+            );
+            let _ = stream.write_all(begun.as_bytes());
+            let _ = stream.write_all(b"\n\n\r\n");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    });
+    format!("http://{address}/v1")
+}
+
+#[test]
+fn a_stream_of_an_agent_that_dies_ends_with_an_error_that_clients_can_read() {
+    let url = dies_in_the_middle();
+    let street = Street::of("chain", &["weather", "flights"], |document| {
+        target(document, "agent/weather/1")["base_url"] = json!(url);
+        orchestration(document)["rules"] = json!([rule("trip", &["weather", "flights"])]);
+    });
+    let mut asked = chat("Will it rain?");
+    asked["stream"] = json!(true);
+    let text = street.post("/v1/chat/completions", "", &asked).text();
+    assert!(text.contains("\"error\"") && text.contains("upstream."), "{text}");
+    let rows = street.rows("SELECT code IS NOT NULL FROM requests");
+    assert_eq!(rows, ["1", "1"]);
+    // Not the last one in line: the others are not asked, and the client hears of it.
+    let asked = json!({"model": "m", "stream": true, "messages": [{"role": "user", "content": "A trip."}]});
+    let reply = street.post("/v1/chat/completions", "", &asked);
+    assert!(reply.text().contains("\"error\""), "{}", reply.text());
+    assert!(street.agent("flights").asked().is_empty());
+}
+
+#[test]
+fn an_agent_that_hangs_is_left_after_its_time() {
+    let street = Street::of("chain", &["weather"], |document| {
+        target(document, "agent/weather/1")["timeouts"]["first_token_ms"] = json!(200);
+    });
+    street.agent("weather").answer(|_| {
+        std::thread::sleep(Duration::from_secs(5));
+        says("too late")
+    });
+    let reply = street.ask("", "Will it rain?");
+    assert_eq!((reply.status, reply.code().as_str()), (504, "upstream.first_token_timeout"));
+    // It may have acted: it was asked once.
+    assert_eq!(street.rows("SELECT count(*) FROM attempts"), ["1"]);
+}
+
+#[test]
+fn a_client_that_leaves_cancels_the_agent_and_whom_the_agent_asks() {
+    let street = Street::of("chain", &["weather", "flights"], |document| {
+        orchestration(document)["rules"] = json!([rule("trip", &["weather", "flights"])]);
+    });
+    street.agent("weather").answer(|_| {
+        std::thread::sleep(Duration::from_millis(500));
+        says("I go on.")
+    });
+    let mut client = street.client();
+    client.post("/v1/chat/completions", "", chat("A trip.").to_string());
+    until("the first agent is at work", || street.plane.agents().iter().any(|agent| agent.in_flight == 1));
+    drop(client);
+    until("nobody is at work", || street.plane.agents().iter().all(|agent| agent.in_flight == 0));
+    let rows = street.rows("SELECT status FROM requests ORDER BY id");
+    assert_eq!(rows, ["499", "499"]);
+    assert!(street.agent("flights").asked().is_empty());
+}
+
+#[test]
+fn an_agent_is_asked_no_more_at_once_than_it_takes() {
+    let street = Street::of("chain", &["weather"], |document| {
+        target(document, "agent/weather/1")["limits"] =
+            json!({"concurrency": 1, "queue": 8, "queue_ms": 20_000});
+    });
+    street.agent("weather").answer(|_| {
+        std::thread::sleep(Duration::from_millis(20));
+        says("One by one.")
+    });
+    let address = street.address("agents");
+    let clients: Vec<_> = (0..6)
+        .map(|_| {
+            std::thread::spawn(move || {
+                let mut client = crate::support::http1::Client::connect(address);
+                client.chat(&chat("Will it rain?")).status
+            })
+        })
+        .collect();
+    for client in clients {
+        assert_eq!(client.join().expect("it was answered"), 200);
+    }
+    assert_eq!(street.agent("weather").connections().0, 1);
+}
+
+#[test]
+fn one_instance_that_is_gone_leaves_the_other() {
+    let gone = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address");
+    let street = Street::of("chain", &["weather"], |document| {
+        let mut second = target(document, "agent/weather/1").clone();
+        second["name"] = json!("agent/weather/2");
+        target(document, "agent/weather/1")["base_url"] = json!(format!("http://{gone}/v1"));
+        document["targets"].as_array_mut().expect("targets").push(second);
+        let member = json!({"target": "agent/weather/2", "model": null, "weight": 1.0, "priority": 0});
+        document["agents"][0]["pool"]["members"].as_array_mut().expect("members").push(member);
+    });
+    for _ in 0..8 {
+        assert_eq!(street.ask("", "Will it rain?").content(), "I am weather.");
+    }
+}
