@@ -15,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+from meseta.config import metrics
 from meseta.config import snapshot as documents
 from meseta.config.credentials import fetch_all
 from meseta.config.environment import gather
@@ -24,6 +25,7 @@ from meseta.control.verbs import Life
 from meseta.errors import ControlError
 from meseta.fleet.placement import Placement, place
 from meseta.native import core
+from meseta.refresh import Refresh
 from meseta.renewal import Renewal
 from meseta.settings import Settings
 from meseta.watch import mark
@@ -135,6 +137,8 @@ class Plane:
         self._life = Life(started=time.time(), since=time.time(), refused=None, draining=False)
         self._renewal = Renewal(source.fetch, self._put_credentials, self._report)
         self._generation = 0
+        self._refresh = Refresh(_measure, self._put_metrics, self._report)
+        self._measured = 0
         resolved = source.read()
         self._snapshot = resolved.snapshot
         self.warnings, self.files = resolved.warnings, resolved.files
@@ -148,6 +152,7 @@ class Plane:
             raise
         with self._lock:
             self._generation = self._renewal.follow(resolved.leases)
+            self._measured = self._refresh.follow(resolved.sources)
             self._follow_agents(resolved.fleet)
 
     @classmethod
@@ -304,6 +309,7 @@ class Plane:
                     self._life = self._life._replace(since=time.time(), refused=None)
                     self.warnings, self.files = resolved.warnings, resolved.files
                     self._generation = self._renewal.follow(resolved.leases)
+                    self._measured = self._refresh.follow(resolved.sources)
                     self._follow_agents(resolved.fleet)
             except Exception as error:
                 with self._lock:
@@ -323,6 +329,7 @@ class Plane:
             self._stopped = True
             self._life = self._life._replace(draining=True)
         self._renewal.stop()
+        self._refresh.stop()
         if self._fleet is not None:
             self._fleet.hold()
         limit = self._settings.drain_seconds if drain_seconds is None else drain_seconds
@@ -358,6 +365,21 @@ class Plane:
             self._handle.swap(self._for_native(snapshot, self._placement))
             self._snapshot = snapshot
             return True
+
+    def _put_metrics(
+        self, generation: int, sources: Sequence[metrics.Source], newer: metrics.Metrics
+    ) -> None:
+        """Exchange prices and latencies and nothing else, unless a reload came between."""
+        with self._lock:
+            if self._stopped or generation != self._measured:
+                return
+            snapshot = metrics.apply(self._snapshot, sources, newer)
+            self._handle.swap(self._for_native(snapshot, self._placement))
+            self._snapshot = snapshot
+            # For the next reload, whose own question may get no answer.
+            kept = metrics.load(self.home)
+            kept.take(newer)
+            metrics.save(self.home, kept)
 
     def _put_instances(self, placement: Placement) -> bool:
         """Exchange the instances of agents and nothing else."""
@@ -414,6 +436,12 @@ class Plane:
         if self._simulator is not None:
             self._simulator.stop()
             self._simulator = None
+
+
+def _measure(sources: Sequence[metrics.Source]) -> tuple[metrics.Metrics, dict[str, str]]:
+    from meseta.config.child import measure_in_child
+
+    return measure_in_child(sources)
 
 
 def _log(text: str, level: Level) -> None:

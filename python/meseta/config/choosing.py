@@ -11,13 +11,16 @@ from meseta.config.plano import PlanoFile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     from meseta.config.document import Path as KeyPath
-    from meseta.config.embedded import Weights
     from meseta.config.load import Loaded
     from meseta.config.model_choosing import Rule
     from meseta.config.problems import Problem
     from meseta.config.references import References
+
+    Weights = Callable[[], tuple[Path, Path] | None]
+    """Says where the weights and the tokenizer of the embedded chooser are, if they are installed."""
 
 _PLANOS_OWN = re.compile(r"plano-orchestrator|arch-router", re.IGNORECASE)
 """Models that were made with Plano's prompt."""

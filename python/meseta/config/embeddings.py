@@ -6,7 +6,7 @@ import importlib.util
 from pathlib import Path
 
 PACKAGE = "wordllama"
-"""The distribution whose wheel has the files. It is never imported: that would load NumPy and look for a network."""
+"""Whose wheel has the files. It is never imported: that would load NumPy and look for a network."""
 
 _WEIGHTS = Path("weights", "l2_supercat_256.safetensors")
 _TOKENIZER = Path("tokenizers", "l2_supercat_tokenizer_config.json")

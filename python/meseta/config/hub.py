@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from meseta.config import snapshot
+    from meseta.config.choosing import Weights
     from meseta.config.document import Path as KeyPath
-    from meseta.config.embedded import Weights
     from meseta.config.fleet import AgentSpec
     from meseta.config.load import Loaded
     from meseta.config.problems import Problem

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from meseta.config import snapshot
 from meseta.config.calls import CallSettings
 from meseta.config.economics import Economics
-from meseta.config.embedded import installed_weights
+from meseta.config.embeddings import find_weights
 from meseta.config.environment import gather
 from meseta.config.hub import HubBuilder
 from meseta.config.listeners import ListenerBuilder
@@ -35,9 +35,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from meseta.config.access import Fetches
+    from meseta.config.choosing import Weights
     from meseta.config.credentials import Lease
     from meseta.config.document import Path as KeyPath
-    from meseta.config.embedded import Weights
     from meseta.config.fleet import AgentSpec
     from meseta.config.metrics import Source
     from meseta.config.model import PlanoProvider
@@ -79,7 +79,7 @@ def resolve_loaded(
     port: int | None = None,
     online: bool = False,
     prices: Prices | None = None,
-    weights: Weights = installed_weights,
+    weights: Weights = find_weights,
 ) -> Resolved:
     """Resolve a configuration that was read; raise ConfigError with every mistake, those of form included.
 
@@ -213,7 +213,8 @@ class _Run:
                 self.loaded.problem("config.missing_key", ("listeners",), message, hint, key=True)
             )
         needs_models = any(served["type"] == "model" for served in builder.listeners)
-        if needs_models and not providers and self.loaded.complete:
+        absent = not any(self.loaded.has((key,)) for key in ("model_providers", "llm_providers"))
+        if needs_models and not providers and (absent or self.loaded.complete):
             message = "`model_providers` is missing or empty, so there is nothing to call."
             hint = "List what can be called, such as `- {model: openai/*, access_key: $OPENAI_API_KEY}`."
             self.problems.append(

@@ -121,7 +121,7 @@ def test_schema_is_json() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "meseta", "config", "schema"], capture_output=True, text=True, check=True
     )
-    assert json.loads(done.stdout)["required"] == ["version", "model_providers"]
+    assert json.loads(done.stdout)["required"] == ["version"]
 
 
 def test_demo_as_json() -> None:

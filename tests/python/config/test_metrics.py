@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from meseta import Plane
 from meseta.config import ConfigError, load_bytes, resolve_loaded
 from meseta.config.catalogues import fetch, latencies, prices
 from meseta.config.child import measure_in_child
@@ -346,6 +348,34 @@ def test_a_source_without_an_interval_needs_no_thread() -> None:
     before = threading.active_count()
     refresh.follow([Source("latency", "prometheus", "http://somewhere", "up")])
     assert threading.active_count() == before
+
+
+def test_a_plane_that_serves_asks_again(publisher: Publisher, tmp_path: Path) -> None:
+    file = tmp_path / "meseta.yaml"
+    written = sources(publisher.url).replace("refresh_interval: 60", "refresh_interval: 1")
+    file.write_text(FILE + "store: {path: kept}\n" + written)
+    with Plane.from_config(file) as plane:
+        before = plane.stats()["snapshot"]
+        dearer = {"openai": {"models": {"gpt-4o": {"cost": {"input": 11, "output": 12}}}}}
+        publisher.catalogue = json.dumps(dearer).encode()
+        deadline = time.monotonic() + 60
+        while plane.snapshot["targets"][0]["price"] != priced_at(11, 12):
+            assert time.monotonic() < deadline, "the plane has not asked again"
+            time.sleep(0.05)
+        assert plane.stats()["snapshot"] != before
+        assert plane.snapshot["latencies"]["quick"] == 0.25
+    [rates] = load(tmp_path / "kept").prices.values()
+    assert rates["openai/gpt-4o"]["input"] == 11
+
+
+def priced_at(paid: float, answered: float) -> dict[str, float | str | None]:
+    return {
+        "input": paid,
+        "cached_input": None,
+        "cache_write": None,
+        "output": answered,
+        "source": "models.dev",
+    }
 
 
 def test_a_snapshot_in_force_gets_what_was_asked_again(tmp_path: Path) -> None:
