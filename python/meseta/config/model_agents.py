@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag
 
@@ -24,10 +24,6 @@ AgentApi = Literal["openai_chat", "openai_responses", "anthropic_messages"]
 Instances = Annotated[int, Field(ge=0, le=1_000)]
 
 
-def _once() -> list[PassingCause]:
-    return ["rate_limit"]
-
-
 def _chat() -> list[AgentApi]:
     return ["openai_chat"]
 
@@ -42,9 +38,11 @@ class AgentRetry(Strict):
     part of it. Default `100ms`."""
     backoff_max: PositiveDuration = 5_000
     """Longest pause of all. Default `5s`."""
-    on: Annotated[list[PassingCause], Field(min_length=1)] = Field(default_factory=_once)
-    """For which causes, beside connections that could not be made. Whoever adds `error` or `timeout` says
-    that the agent may do its work twice. Default: `rate_limit`."""
+    on: Annotated[list[PassingCause], Field(min_length=1)] = Field(
+        default_factory=lambda: list(get_args(PassingCause))
+    )
+    """For which causes; of all of them only what the agent cannot have begun, such as a call that it refused
+    or that never reached it. Default: for each of them."""
 
 
 class AgentProbe(Strict):
