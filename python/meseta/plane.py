@@ -132,6 +132,7 @@ class Plane:
         self._simulator: Any = None
         self._fleet: Fleet | None = None
         self._placement = Placement()
+        self._context_key: str | None = None
         self._stopped = False
         self._control: ControlServer | None = None
         self._life = Life(started=time.time(), since=time.time(), refused=None, draining=False)
@@ -202,8 +203,11 @@ class Plane:
     @property
     def home(self) -> Path:
         """The directory of the log, of state and of the control socket."""
+        return self._home_of(self._snapshot)
+
+    def _home_of(self, snapshot: Snapshot) -> Path:
         folder = Path.cwd() if self._source.file is None else self._source.file.parent
-        return home_of_snapshot(self._snapshot, usual_home(folder, self._source.home))
+        return home_of_snapshot(snapshot, usual_home(folder, self._source.home))
 
     @property
     def life(self) -> Life:
@@ -426,6 +430,11 @@ class Plane:
     def _for_native(self, snapshot: Snapshot, placement: Placement) -> str:
         """Return the text of everything that is in force: configuration, credentials, instances of agents."""
         snapshot = place(snapshot, placement)
+        if snapshot["agents"]:
+            from meseta.context_key import context_key
+
+            self._context_key = self._context_key or context_key(self._home_of(snapshot))
+            snapshot = {**snapshot, "context_key": self._context_key}
         if documents.uses_simulator(snapshot):
             if self._simulator is None:
                 self._simulator = core().Simulator()

@@ -24,10 +24,12 @@ OURS = (
     "first-agents.md",
     "evaluate-routing.md",
     "importing.md",
+    "agents-life-cycle.md",
 )
 ENVIRONMENT = {"OPENAI_API_KEY": "k", "ANTHROPIC_API_KEY": "k", "AZURE_OPENAI_API_KEY": "k", "TEAM_KEY": "k"}
 ENVIRONMENT["REDIS_PASSWORD"] = "p"
 ENVIRONMENT["AWS_BEARER_TOKEN_BEDROCK"] = ENVIRONMENT["OPENROUTER_API_KEY"] = "k"
+ENVIRONMENT["AIRLINE_KEY"] = "k"
 ENVIRONMENT |= {"FIRST_KEY": "k-1", "SECOND_KEY": "k-2"}
 
 

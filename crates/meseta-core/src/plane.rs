@@ -180,7 +180,8 @@ impl Plane {
             || snapshot.histories != current.histories
         {
             return Err(StartError::Snapshot(SnapshotError(
-                "`store`, `responses` and `shared` cannot change while the plane serves; restart it for that"
+                "`store`, `responses`, `shared` and `conversations` cannot change while the plane serves; restart it \
+                 for that"
                     .to_owned(),
             )));
         }

@@ -17,7 +17,12 @@ if TYPE_CHECKING:
 
     from meseta.config.snapshot import Snapshot
 
-NEEDS_RESTART = {"log": "store", "responses": "responses", "shared": "shared"}
+NEEDS_RESTART = {
+    "log": "store",
+    "responses": "responses",
+    "shared": "shared",
+    "histories": "conversations",
+}
 """Sections of the snapshot that `Plane.swap` refuses to change, and the key of the file that each comes from.
 
 The native plane enforces it and this table announces it; a test holds them together.

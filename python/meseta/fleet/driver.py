@@ -46,5 +46,8 @@ class Driver(Protocol):
         `environment` is what Meseta tells every instance; the driver adds what its own kind needs.
         """
 
+    def check(self) -> None:
+        """See now and then that nothing would be left behind; raise OSError when that cannot be."""
+
     def close(self) -> None:
         """End whatever may be left of any instance."""

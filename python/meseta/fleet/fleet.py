@@ -190,6 +190,7 @@ class Fleet:
     async def _place(self) -> None:
         """Tell the plane of every change; changes that come meanwhile are told together."""
         placed: Placement | None = None
+        refused = ""
         while True:
             await self._to_place.wait()
             self._to_place.clear()
@@ -198,12 +199,14 @@ class Fleet:
                 try:
                     await asyncio.to_thread(self._plane.place, placement)
                 except Exception as error:
-                    text = str(error) if isinstance(error, MesetaError) else type(error).__name__
-                    self.report(f"The plane did not take the agents' instances: {text}", "warn")
+                    if str(error) != refused:
+                        refused = str(error)
+                        text = refused if isinstance(error, MesetaError) else type(error).__name__
+                        self.report(f"The plane did not take the agents' instances: {text}", "warn")
                     await asyncio.sleep(self._pace.refused)
                     self._to_place.set()
                     continue
-                placed = placement
+                placed, refused = placement, ""
             async with self._progress:
                 self._known = wanted
                 self._progress.notify_all()
@@ -223,6 +226,9 @@ class Fleet:
                 marks = await asyncio.to_thread(look, spec.cwd, spec.watch)
                 if self._crews.get(name) is crew and crew.spec is spec:
                     crew.saw(marks)
+            with contextlib.suppress(OSError):
+                # Tried again at the next look.
+                self.driver.check()
             took = time.monotonic() - begun
             await asyncio.sleep(max(self._pace.watch, 20 * took))
 

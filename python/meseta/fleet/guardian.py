@@ -73,6 +73,6 @@ class Guardian:
         try:
             self._process.stdin.write(text.encode())
             self._process.stdin.flush()
-        except OSError:
+        except (OSError, ValueError):
             # It was killed; `ensure` starts the next one, which hears of all groups.
             return

@@ -121,6 +121,7 @@ class Instance:
                     # A defect of ours must not become a loop without a pause.
                     why = f"could not be looked after: {type(error).__name__}: {error}"
                 if why is None:
+                    self.around.report(f"Agent {self.name} has ended.", "info")
                     break
                 await self._rest(why)
         finally:

@@ -101,7 +101,7 @@ def numbers(home: Path, agent: str) -> list[int]:
 def tail(file: Path, lines: int) -> bytes:
     """Return the last lines that an instance printed, from both of its files."""
     newer = _tail_of(file, lines)
-    missing = lines - newer.count(b"\n")
+    missing = lines - newer.count(b"\n") - (not newer.endswith(b"\n") and bool(newer))
     return _tail_of(older(file), missing) + newer if missing > 0 else newer
 
 
@@ -116,8 +116,9 @@ def _tail_of(file: Path, lines: int) -> bytes:
             step = min(_BLOCK, at)
             at = stream.seek(at - step)
             content = stream.read(step) + content
-        whole = content.splitlines(keepends=True)
-        return b"".join(whole[-lines:])
+        whole = content.split(b"\n")
+        # What comes after the last line break is a line only when there is something.
+        return b"\n".join(whole[-lines - (not whole[-1]) :])
     return b""
 
 

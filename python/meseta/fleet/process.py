@@ -53,6 +53,11 @@ class ProcessDriver:
             self._ports.discard(port)
             raise
 
+    def check(self) -> None:
+        """Start the guardian again if it is gone while there are processes to guard."""
+        if self._ports:
+            self._guardian.ensure()
+
     def close(self) -> None:
         """Have the guardian end what is left."""
         self._guardian.close()

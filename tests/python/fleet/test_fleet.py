@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import signal
 import socket
 import sys
@@ -277,6 +278,21 @@ def test_a_rolling_restart_never_has_fewer_ready(ship: Ship, spec: Make, tmp_pat
     assert not before & set(ship.pids("weather"))
     assert never_fewer(ship, since - 1, 2)
     assert not any(alive(pid) for pid in before)
+
+
+def test_a_guardian_that_was_killed_is_replaced(ship: Ship, spec: Make) -> None:
+    ship.follow(spec("--children"))
+    ready(ship, "agent/weather/1")
+    guardian = ship.fleet.driver._guardian  # type: ignore[attr-defined]
+    first = guardian.pid
+    os.kill(first, signal.SIGKILL)
+    until(lambda: guardian.pid not in {None, first})
+    line = next(line for line in ship.output("weather").splitlines() if line.startswith("children"))
+    children = [int(word) for word in line.split()[1:]]
+    # The last breath of Meseta, as far as the guardian can tell.
+    guardian._process.stdin.close()
+    until(lambda: not any(map(alive, children)))
+    until(lambda: ship.said("was ended by SIGKILL"))
 
 
 def test_what_needs_no_other_process_restarts_nothing(ship: Ship, spec: Make) -> None:
