@@ -10,8 +10,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 NAME = "context.key"
-"""Its file in the home: 64 hexadecimal digits that only its owner can read. Replicas that are to understand each
-other's contexts are given the same file."""
+"""Its file in the home: 64 hexadecimal digits that only its owner can read.
+
+Replicas that are to understand each other's contexts are given the same file.
+"""
 
 _BYTES = 32
 
@@ -19,8 +21,8 @@ _BYTES = 32
 def context_key(home: Path) -> str | None:
     """Return the key as 64 hexadecimal digits, made now if there is none.
 
-    None where the home cannot be written: then the plane makes a key of its own, and what an agent was told before a
-    restart counts for nothing after it.
+    None where the home cannot be written: then the plane makes a key of its own, and what an agent was told
+    before a restart counts for nothing after it.
     """
     path = home / NAME
     found = _read(path)

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 def test_it_is_made_once_and_read_by_its_owner_alone(tmp_path: Path) -> None:
     home = tmp_path / "home"
     key = context_key(home)
-    assert key is not None and len(bytes.fromhex(key)) == 32
+    assert key is not None
+    assert len(bytes.fromhex(key)) == 32
     assert context_key(home) == key
     assert stat.S_IMODE((home / NAME).stat().st_mode) == 0o600
     assert [path.name for path in home.iterdir()] == [NAME]
