@@ -34,7 +34,7 @@ build: environment  ## build the package into .venv (debug profile)
 release: environment  ## build the package into .venv as users get it
 	MATURIN_PEP517_ARGS="--profile release" $(INSTALL)
 
-demo: build  ## start Meseta with no key and no network, send two requests, show answers and log, end
+demo: build  ## start Meseta with no key and no network, send requests, ask two agents, show answers and log, end
 	$(BIN)/meseta demo
 
 test: test-rust test-python  ## build and run every test

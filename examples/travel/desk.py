@@ -20,9 +20,9 @@ MODEL = "writer"
 """The model that words the answers; travel.yaml says which one that is."""
 PLACES: dict[str, dict[str, Any]] = json.loads(Path(__file__).with_name("places.json").read_text("utf-8"))
 DAYS = ("today", "tomorrow", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
-WORDING = """You work at a travel desk. The last message holds facts from your tables and from colleagues.
-Answer the traveller's question with all of them, in the traveller's language, shortly, and add no facts of
-your own."""
+WORDING = """You work at a travel desk. The last message holds facts from your tables. Answer the traveller's
+question with all of them, in the traveller's language, shortly, and add no facts of your own. What the facts
+say nothing about, a colleague answers."""
 _PLACE = re.compile(rf"\b(?:(from)\s+)?({'|'.join(map(re.escape, PLACES))})\b", re.IGNORECASE)
 _DAY = re.compile(rf"\b({'|'.join(DAYS)})\b", re.IGNORECASE)
 _PROPER = {name.lower(): name for name in (*PLACES, *DAYS)}
@@ -85,11 +85,8 @@ def hotels(place: str) -> str:
 
 
 async def say(messages: Messages, facts: str) -> AsyncIterator[str]:
-    """Let a model word the facts, and what colleagues have said since the traveller's last question."""
-    last = max((at for at, message in enumerate(messages) if message.get("role") == "user"), default=-1)
-    colleagues = [text_of(message) for message in messages[last + 1 :] if message.get("role") == "assistant"]
-    told = {"role": "user", "content": "\n".join([*colleagues, facts])}
-    asked = [{"role": "system", "content": WORDING}, *messages[: last + 1], told]
+    """Let a model word the facts."""
+    asked = [{"role": "system", "content": WORDING}, *messages, {"role": "user", "content": facts}]
     async for text in meseta.aio.stream(MODEL, asked):
         yield text
 

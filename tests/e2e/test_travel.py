@@ -1,8 +1,9 @@
-"""The travel assistant: its agents as programs of their own before a plane, alone and one after the other."""
+"""The travel assistant: its agents as programs before a plane, and its own file behind `meseta up`."""
 
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,8 +17,12 @@ pytest.importorskip("httpx")
 pytest.importorskip("uvicorn")
 import httpx
 from ruamel.yaml import YAML
+from tests.python.cli.conftest import Running, start
 
 import meseta
+from meseta.config.embedded import installed_weights
+from meseta.insight import trace
+from meseta.insight.requests import RequestLog
 from meseta.settings import Settings
 
 TRAVEL = Path(__file__).parents[2] / "examples" / "travel"
@@ -81,14 +86,6 @@ def test_each_agent_has_its_facts(urls: dict[str, str]) -> None:
     assert ask(urls["hotels"], QUESTION) == HOTELS
 
 
-def test_an_agent_says_what_its_colleagues_said_too(urls: dict[str, str]) -> None:
-    """So the last one of a chain answers the whole question."""
-    messages: Messages = [{"role": "user", "content": QUESTION}]
-    for name in AGENTS[:2]:
-        messages.append({"role": "assistant", "name": name, "content": ask(urls[name], messages)})
-    assert messages[-1]["content"] == f"{WEATHER}\n{FLIGHTS}"
-
-
 def test_a_later_turn_needs_no_more_than_its_own_words(urls: dict[str, str]) -> None:
     messages: Messages = [
         {"role": "user", "content": QUESTION},
@@ -121,3 +118,90 @@ def test_the_file_with_a_key_differs_in_the_model_alone() -> None:
     assert keyed.pop("model_aliases") == {"writer": {"target": "openai/gpt-5-mini"}}
     assert keyed.pop("model_providers")[1:] == plain.pop("model_providers")
     assert keyed == plain
+
+
+RULES = """
+    rules:
+      - {name: both, use: [weather, flights], when: {text: "(?i)weather.*flights"}}
+      - {name: stay, use: [hotels], when: {text: "(?i)stay"}}
+"""
+
+
+def prepare(folder: Path, *, rules: bool) -> None:
+    """Copy the example to where `meseta up` is started, with free ports and the package that is tested."""
+    for file in TRAVEL.iterdir():
+        if file.is_file():
+            shutil.copy(file, folder)
+    text = (TRAVEL / "travel.yaml").read_text("utf-8")
+    package = str(Path(meseta.__file__).parents[1])
+    for old, new in (
+        ("port: 12000", "port: 0"),
+        ("port: 8001", "port: 0"),
+        ("ready:", f"env: {{PYTHONPATH: {package}}}, ready:"),
+        ("    strategy: parallel\n", f"    strategy: parallel{RULES if rules else chr(10)}"),
+    ):
+        assert old in text
+        text = text.replace(old, new)
+    (folder / "travel.yaml").write_text(text, "utf-8")
+
+
+def hub(running: Running) -> str:
+    return next(str(one["url"]) for one in running.announced["listeners"] if one["name"] == "assistant")
+
+
+def turn(url: str, text: str) -> httpx.Response:
+    headers = {"x-meseta-session": "trip-1", "x-meseta-run": "run-1"}
+    body = {"model": "travel", "messages": [{"role": "user", "content": text}]}
+    answer = httpx.post(f"{url}/v1/chat/completions", json=body, headers=headers, timeout=90)
+    assert answer.status_code == 200, answer.text
+    return answer
+
+
+def said(answer: httpx.Response) -> str:
+    return str(answer.json()["choices"][0]["message"]["content"])
+
+
+def test_with_its_own_file(tmp_path: Path) -> None:
+    """Two agents answer a question, a third the next turn, and the log has the whole of it as a tree."""
+    prepare(tmp_path, rules=True)
+    with start(str(tmp_path / "travel.yaml")) as running:
+        first = turn(hub(running), QUESTION)
+        assert first.headers["x-meseta-agents"] == "weather,flights"
+        assert said(first) == f"{WEATHER}\n{FLIGHTS}"
+        second = turn(hub(running), "And where can I stay?")
+        assert second.headers["x-meseta-agents"] == "hotels"
+        assert said(second) == HOTELS, "the conversation is kept, so the place is known"
+        running.process.terminate()
+        running.until("Stopped.")
+        assert running.process.wait() == 0
+    log = RequestLog(tmp_path / ".meseta" / "log.db")
+    tree = trace.of_request(log, first.headers["x-meseta-request-id"])
+    assert tree is not None
+    assert tree.name == "assistant: weather, flights"
+    assert [(hop.name, [below.request.caller for below in hop.children]) for hop in tree.children] == [
+        ("agent weather", ["weather"]),
+        ("agent flights", ["flights"]),
+    ]
+    every = list(tree.walk())
+    assert {one.request.session for one in every} == {"trip-1"}
+    assert {one.request.run for one in every} == {"run-1"}
+    assert [decision.step for decision in tree.decisions] == ["rules"]
+    assert len(trace.of_run(log, "run-1")) == 2
+
+
+@pytest.mark.skipif(
+    installed_weights() is None, reason="the weights that choose by meaning are not installed"
+)
+@pytest.mark.parametrize(
+    ("question", "agents"),
+    [
+        (QUESTION, "weather,flights"),
+        ("Do I need an umbrella in Paris tomorrow?", "weather"),
+        ("When does the next plane to Tokyo leave?", "flights"),
+        ("I need a cheap room in Lisbon for two nights.", "hotels"),
+    ],
+)
+def test_who_answers_is_chosen_by_meaning(tmp_path: Path, question: str, agents: str) -> None:
+    prepare(tmp_path, rules=False)
+    with start(str(tmp_path / "travel.yaml")) as running:
+        assert turn(hub(running), question).headers["x-meseta-agents"] == agents

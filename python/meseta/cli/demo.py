@@ -1,4 +1,4 @@
-"""`meseta demo`: two requests through a plane of its own, then the log's rows for them.
+"""`meseta demo`: two requests through a plane of its own, their rows in the log, then a question to agents.
 
 No key, no network.
 """
@@ -12,8 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from meseta.cli import demo_agents
 from meseta.cli.terminal import DONE, FAILED, Terminal
 from meseta.config.resolved import Resolved
+from meseta.insight import trace
 from meseta.insight.requests import Request, RequestLog
 from meseta.plane import Plane, Source
 
@@ -57,12 +59,25 @@ def run(given: argparse.Namespace, terminal: Terminal, settings: Settings) -> in
         # The plane is stopped, so that every record has reached the log.
         rows = [RequestLog(Path(folder) / "log.db").find(answer.request_id) for answer in (whole, streamed)]
     faults = _faults(whole, streamed, rows)
+    asked = None
+    if missing := demo_agents.missing():
+        terminal.say(
+            f"No agents are shown, because {' and '.join(missing)} is not installed (meseta[agents])."
+        )
+    else:
+        terminal.say("Started two agents, and a plane that brings a question to both.")
+        with tempfile.TemporaryDirectory(prefix="meseta-demo-") as folder:
+            asked = demo_agents.ask(folder, settings)
+        faults += demo_agents.faults(asked)
     if given.json:
         shown = [vars(answer) for answer in (whole, streamed)]
         log = [None if row is None else {"request_id": row.request_id, **_plain(row)} for row in rows]
-        terminal.json({"right": not faults, "faults": faults, "answers": shown, "log": log})
+        agents = None if asked is None else _plain_agents(asked)
+        terminal.json({"right": not faults, "faults": faults, "answers": shown, "log": log, "agents": agents})
     else:
         _print(terminal, whole, streamed, rows)
+        if asked is not None:
+            _print_agents(terminal, asked)
     for fault in faults:
         terminal.fail(fault)
     if faults:
@@ -138,6 +153,15 @@ def _print(terminal: Terminal, whole: Answer, streamed: Answer, rows: list[Reque
     terminal.table(head, [_row(row) for row in rows if row is not None])
 
 
+def _print_agents(terminal: Terminal, asked: demo_agents.Asked) -> None:
+    terminal.data("")
+    terminal.data(f"question  {demo_agents.QUESTION}")
+    terminal.data(f"answer    {asked.text}")
+    if asked.trace is not None:
+        terminal.data("")
+        terminal.table(trace.HEAD, trace.rows(asked.trace))
+
+
 def _row(row: Request) -> tuple[str, ...]:
     return (
         row.request_id,
@@ -151,6 +175,12 @@ def _row(row: Request) -> tuple[str, ...]:
         "-" if row.output_tokens is None else str(row.output_tokens),
         str(row.attempts_made),
     )
+
+
+def _plain_agents(asked: demo_agents.Asked) -> dict[str, Any]:
+    hops = [] if asked.trace is None else list(asked.trace.walk())
+    log = [{"request_id": hop.request.request_id, **_plain(hop.request)} for hop in hops]
+    return {"status": asked.status, "asked": asked.agents, "text": asked.text, "log": log}
 
 
 def _plain(row: Request) -> dict[str, Any]:

@@ -125,12 +125,41 @@ class Request:
     """US dollars, or None when nothing has a price; less than everything when `cost_source` is `unpriced`."""
     cost_source: str | None
     """As `usage_source`, but `unpriced` when a part has no price."""
+    parent: int | None
+    """The `id` of the request that it was made for, by the plane or by an agent; None for a first one."""
+    root: int | None
+    """The `id` of the request with which the run began; None for that one itself."""
+    agent: str | None
+    """The agent that was asked, where this is a hop to one."""
+    caller: str | None
+    """The agent that asked."""
+    route: str | None
+    """The preference that the conversation matched."""
+    agents: str | None
+    """The agents that were asked to answer it, in their order, with commas between."""
     attempts: tuple[Attempt, ...] = field(default=())
 
     @property
     def request_id(self) -> str:
         """The id as clients see it in `x-meseta-request-id`."""
         return f"req_{self.id & 0xFFFF_FFFF_FFFF_FFFF:016x}"
+
+
+@dataclass(frozen=True)
+class Decision:
+    """Who was chosen for a conversation, and by which step."""
+
+    number: int
+    step: str
+    """The step that chose: `rules`, `embedded`, `model`, `default`."""
+    chosen: str
+    """The names, in their order, with commas between."""
+    why: str
+    candidates: str
+    """What else could have been chosen, with scores where there are any."""
+    passed: str
+    """The steps before it, and why each handed on."""
+    duration_us: int
 
 
 @dataclass(frozen=True)
@@ -166,7 +195,7 @@ _REQUEST_COLUMNS = [
 _SUMS = [part.name for part in fields(Totals)][2:]
 _REQUEST_ID = re.compile(r"req_([0-9a-f]{16})", re.ASCII)
 
-TABLES_VERSION = 3
+TABLES_VERSION = 4
 """The version of the tables that this Meseta writes and reads."""
 
 _BATCH = 500
@@ -207,6 +236,22 @@ class RequestLog:
         found = self._requests("WHERE id = ?", (signed,))
         return found[0] if found else None
 
+    def tree(self, first: int) -> list[Request]:
+        """Return the request with this `id` and all that were made below it, the earliest first."""
+        return self._requests("WHERE id = ?1 OR root = ?1 ORDER BY id", (first,))
+
+    def run(self, name: str, *, most: int = 1000) -> list[Request]:
+        """Return the first requests of a run, at most so many, the earliest first."""
+        return self._requests("WHERE run = ? ORDER BY id LIMIT ?", (name, max(0, most)))
+
+    def decisions(self, ids: Sequence[int]) -> dict[int, tuple[Decision, ...]]:
+        """Return by request what was decided for each, in that order; nothing for who has none."""
+        columns = [part.name for part in fields(Decision)]
+        return {
+            number: tuple(Decision(*row) for row in rows)
+            for number, rows in self._grouped("decisions", columns, list(ids)).items()
+        }
+
     def totals(self, *, since_hour: int = 0) -> list[Totals]:
         """Return sums by provider and model over the hours from `since_hour` (Unix time in hours) on."""
         sums = ", ".join(f"COALESCE(SUM({name}), 0)" for name in _SUMS)
@@ -217,25 +262,26 @@ class RequestLog:
         )
         return [Totals(*row) for row in rows]
 
-    def _requests(self, clause: str, parameters: Sequence[int]) -> list[Request]:
+    def _requests(self, clause: str, parameters: Sequence[int | str]) -> list[Request]:
         columns = ", ".join(_REQUEST_COLUMNS)
-        rows = self._reader.query(f"SELECT {columns} FROM requests {clause}", parameters)  # noqa: S608
-        attempts = self._attempts([row[0] for row in rows])
-        return [_request(row, attempts.get(row[0], ())) for row in rows]
+        rows = self._reader.query(f"SELECT {columns} FROM requests {clause}", list(parameters))  # noqa: S608
+        attempts = self._grouped("attempts", _ATTEMPT_COLUMNS, [row[0] for row in rows])
+        return [_request(row, tuple(Attempt(*one) for one in attempts.get(row[0], ()))) for row in rows]
 
-    def _attempts(self, ids: list[int]) -> dict[int, tuple[Attempt, ...]]:
-        columns = ", ".join(_ATTEMPT_COLUMNS)
-        grouped: dict[int, tuple[Attempt, ...]] = {}
+    def _grouped(self, table: str, columns: Sequence[str], ids: list[Any]) -> dict[int, list[Sequence[Any]]]:
+        """Return rows of a table that belongs to requests, by request and in the order of their numbers."""
+        named = ", ".join(columns)
+        grouped: dict[int, list[Sequence[Any]]] = {}
         for start in range(0, len(ids), _BATCH):
             batch = ids[start : start + _BATCH]
             marks = ", ".join("?" * len(batch))
-            rows = self._reader.query(
-                f"SELECT request_id, {columns} FROM attempts WHERE request_id IN ({marks}) "  # noqa: S608
+            rows: Any = self._reader.query(
+                f"SELECT request_id, {named} FROM {table} WHERE request_id IN ({marks}) "  # noqa: S608
                 "ORDER BY request_id, number",
                 batch,
             )
             for row in rows:
-                grouped[row[0]] = (*grouped.get(row[0], ()), Attempt(*row[1:]))
+                grouped.setdefault(row[0], []).append(row[1:])
         return grouped
 
 

@@ -107,7 +107,7 @@ class Client:
     async def chain(
         self, to: Sequence[str], messages: str | Sequence[Message], *, seconds: float | None = None
     ) -> list[Answer]:
-        """Ask one after another; each sees the answers before it as named messages of the assistant."""
+        """Ask one after another; each sees the answers before it, named, before the user's last words."""
         return await chain_by(self.call, to, messages, seconds=seconds)
 
     async def supervise(
@@ -178,7 +178,7 @@ async def fan_out(
 async def chain(
     to: Sequence[str], messages: str | Sequence[Message], *, seconds: float | None = None
 ) -> list[Answer]:
-    """Ask one after another; each sees the answers before it as named messages of the assistant."""
+    """Ask one after another; each sees the answers before it, named, before the user's last words."""
     async with Client() as client:
         return await client.chain(to, messages, seconds=seconds)
 

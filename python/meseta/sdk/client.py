@@ -102,7 +102,7 @@ class Client:
     def chain(
         self, to: Sequence[str], messages: str | Sequence[Message], *, seconds: float | None = None
     ) -> list[Answer]:
-        """Ask one after another; each sees the answers before it as named messages of the assistant."""
+        """Ask one after another; each sees the answers before it, named, before the user's last words."""
         return private_loop.run(self._client.chain(to, messages, seconds=seconds))
 
     def supervise(
@@ -174,7 +174,7 @@ def fan_out(
 def chain(
     to: Sequence[str], messages: str | Sequence[Message], *, seconds: float | None = None
 ) -> list[Answer]:
-    """Ask one after another; each sees the answers before it as named messages of the assistant."""
+    """Ask one after another; each sees the answers before it, named, before the user's last words."""
     return private_loop.run(aio.chain(to, messages, seconds=seconds))
 
 

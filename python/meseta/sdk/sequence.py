@@ -24,17 +24,28 @@ async def chain_by(
     """Ask all of `to` in turn with `call`; `meseta.sdk.aio.Client.chain` says the rest."""
     if isinstance(to, str) or not to:
         raise ValueError("A chain is a list of at least one to ask.")
-    thread = messages_of(messages)
+    asked = messages_of(messages)
     answers: list[Answer] = []
+    said: list[Message] = []
     with Entered(current() if seconds is None else within(current(), seconds)):
         for one in to:
-            answer = await call(one, thread)
+            answer = await call(one, before_last_words(asked, said))
             answers.append(answer)
-            thread.append(said_by(one, answer.text))
+            said.append(said_by(one, answer.text))
     return answers
 
 
+def before_last_words(messages: Sequence[Message], said: Sequence[Message]) -> list[Message]:
+    """Return the conversation with what was `said` before the user's last message, as the plane has it.
+
+    So it ends with the question, and nobody takes what another one said for the beginning of an answer.
+    """
+    users = [at for at, message in enumerate(messages) if message.get("role") == "user"]
+    at = users[-1] if users else len(messages)
+    return [*messages[:at], *said, *messages[at:]]
+
+
 def said_by(to: str, text: str) -> Message:
-    """Return what `to` said as a message of the assistant with its name, as the plane's own chain has it."""
+    """Return what `to` said as a message of the assistant with its name."""
     name = _NOT_OF_A_NAME.sub("_", to.removeprefix("agent/"))[:_NAME_CHARACTERS]
     return {"role": "assistant", "name": name or "agent", "content": text}

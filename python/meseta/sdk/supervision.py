@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 from meseta.sdk.answers import Answer, Message, messages_of, text_of
 from meseta.sdk.failures import CallError
 from meseta.sdk.scopes import Entered, current, within
-from meseta.sdk.sequence import said_by
+from meseta.sdk.sequence import before_last_words, said_by
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -76,11 +76,17 @@ class _Work:
     agents: Mapping[str, str]
     by: str | Chooser
     usd: float | None
-    thread: list[Message]
+    asked: list[Message]
+    said: list[Message] = field(default_factory=list)
     steps: list[Step] = field(default_factory=list)
     failed: dict[str, int] = field(default_factory=dict)
     spent_usd: float = 0.0
     unpriced: int = 0
+
+    @property
+    def thread(self) -> list[Message]:
+        """All that was said, in the order in which it was."""
+        return [*self.asked, *self.said]
 
     @property
     def left(self) -> list[str]:
@@ -94,7 +100,7 @@ class _Work:
         """Return whom to ask. A choice that fails means the first agent, and after an answer the end."""
         default = self.left[0] if self.last is None else None
         if not isinstance(self.by, str):
-            chosen = self.by(list(self.thread))
+            chosen = self.by(self.thread)
             chosen = await chosen if inspect.isawaitable(chosen) else chosen
             if chosen is not None and chosen not in self.agents:
                 raise ValueError(f"The choice {chosen!r} is none of {', '.join(self.agents)}.")
@@ -114,14 +120,14 @@ class _Work:
     async def ask(self, name: str) -> None:
         """Let one agent speak, and put what it said, or that it did not, into the conversation."""
         try:
-            answer = await self.call(name, self.thread)
+            answer = await self.call(name, before_last_words(self.asked, self.said))
         except CallError as error:
             self.failed[name] = self.failed.get(name, 0) + 1
             self.steps.append(Step(name, None, error))
             return
         self.count(answer)
         self.steps.append(Step(name, answer))
-        self.thread.append(said_by(name, answer.text))
+        self.said.append(said_by(name, answer.text))
 
     def count(self, answer: Answer) -> None:
         if self.usd is None:

@@ -152,7 +152,24 @@ def test_a_chain(hub: Gateway) -> None:
     question = {"role": "user", "content": "Shall I fly to Oslo?"}
     assert hub.asked[0].document["messages"] == [question]
     named = {"role": "assistant", "name": "weather", "content": "Rain."}
-    assert hub.asked[1].document["messages"] == [question, named]
+    assert hub.asked[1].document["messages"] == [named, question]
+
+
+def test_a_chain_goes_on_from_a_conversation(hub: Gateway) -> None:
+    hub.reply = by_name(a="One.", b="Two.", c="Three.")
+    before: Messages = [
+        {"role": "system", "content": "Be brief."},
+        {"role": "user", "content": "Hello"},
+        {"role": "assistant", "content": "Hello!"},
+        {"role": "user", "content": "Go"},
+    ]
+    meseta.chain(["a", "b", "c"], before)
+    told = [message["content"] for message in hub.asked[2].document["messages"]]
+    assert told == ["Be brief.", "Hello", "Hello!", "One.", "Two.", "Go"]
+    hub.asked.clear()
+    meseta.chain(["a", "b"], before[:1])
+    assert [message["content"] for message in hub.asked[1].document["messages"]] == ["Be brief.", "One."]
+    assert len(before) == 4, "the caller's own list is as it was"
 
 
 def test_a_chain_ends_with_a_failure(hub: Gateway) -> None:
@@ -166,7 +183,7 @@ def test_a_chain_ends_with_a_failure(hub: Gateway) -> None:
 
 def test_names_of_models_in_a_chain_are_made_fit(hub: Gateway) -> None:
     meseta.chain(["openai/gpt 5.1", "m"], "Go")
-    assert hub.asked[1].document["messages"][-1]["name"] == "openai_gpt_5_1"
+    assert hub.asked[1].document["messages"][0]["name"] == "openai_gpt_5_1"
 
 
 class Chooser:

@@ -214,6 +214,21 @@ def test_calls_of_an_agent_carry_what_it_was_asked_with(gateway: Gateway, asynch
         assert asked.headers["x-meseta-deadline"].endswith("ms")
 
 
+def test_an_agent_may_use_a_vendors_sdk(gateway: Gateway) -> None:
+    openai = pytest.importorskip("openai")
+
+    async def with_a_vendor(messages: Messages) -> str:
+        async with openai.AsyncOpenAI(**connection.openai_kwargs()) as client:
+            answer = await client.chat.completions.create(model="sim/echo", messages=messages)
+        return str(answer.choices[0].message.content)
+
+    headers = {"x-meseta-context": "token", "x-meseta-run": "r", "x-meseta-session": "s"}
+    with meseta.connect(gateway.url) as connection, meseta.serving(with_a_vendor) as url:
+        assert ask(url, headers=headers).json()["choices"][0]["message"]["content"] == "Hello."
+    (asked,) = gateway.asked
+    assert {name: asked.headers[name] for name in headers} == headers
+
+
 def failing(error: Exception) -> Callable[[Messages], str]:
     def fail(_: Messages) -> str:
         raise error
