@@ -24,7 +24,7 @@ from contender import (
     output,
     pip_install,
 )
-from plane import Meseta, MesetaPackage, MesetaPool, MesetaTranslated
+from plane import Meseta, MesetaAgents, MesetaPackage, MesetaPool, MesetaTranslated
 
 
 class Nginx(Contender):
@@ -234,6 +234,8 @@ ALL: dict[str, Contender] = {
     "meseta-key": Meseta(log=True, key="a-key-of-the-bench"),
     "meseta-pool": MesetaPool(everything=False),
     "meseta-pool-all": MesetaPool(everything=True),
+    "meseta-agent": MesetaAgents(1),
+    "meseta-agents": MesetaAgents(3),
     "meseta-chat-messages": MesetaTranslated(client=CHAT, target=MESSAGES),
     "meseta-messages-chat": MesetaTranslated(client=MESSAGES, target=CHAT),
     "meseta-up": MesetaPackage(),

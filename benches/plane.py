@@ -234,8 +234,67 @@ class MesetaPool(Meseta):
         return document
 
 
+class MesetaAgents(Meseta):
+    """The same plane with a listener for agents, log on: a chain of so many, all of them the same mock."""
+
+    def __init__(self, hops: int) -> None:
+        super().__init__(log=True)
+        self.ids = [f"agent-{number}" for number in range(1, hops + 1)]
+        self.name = f"Meseta, {'one agent' if hops == 1 else f'chain of {hops} agents'}"
+
+    def snapshot(self, setting: Setting) -> dict[str, Any]:
+        """Resolve the same document with agents in the place of the model."""
+        document = super().snapshot(setting)
+        (target,) = document["targets"]
+        agents = [(identity, f"agent/{identity}/1") for identity in self.ids]
+        own = {"provider": "agent", "model": "*", "ask_stream_usage": False}
+        document["targets"] = [{**target, "name": name, **own} for _, name in agents]
+        document["names"], document["catalog"] = {}, []
+        retry = {"attempts": 2, "base_ms": 100, "max_ms": 5000, "on": ["rate_limit", "error", "timeout"]}
+        document["agents"] = [
+            {
+                "id": identity,
+                "pool": {
+                    "name": f"agent/{identity}",
+                    "select": "least_busy",
+                    "members": [{"target": name, "model": None, "weight": 1.0, "priority": 0}],
+                    "fallback": [],
+                    "retry": retry,
+                    "hedge": None,
+                    "resume": "off",
+                    "affinity": False,
+                    "timeouts": None,
+                },
+                "hold": None,
+                "token_sha256": None,
+                "tenant": "bench",
+            }
+            for identity, name in agents
+        ]
+        always = {"headers": {}, "tags": [], "tenants": [], "text": None, "min_tokens": None}
+        always |= {"max_tokens": None, "tools": None, "images": None}
+        (listener,) = document["listeners"]
+        listener["type"] = "agent"
+        listener["orchestration"] = {
+            "strategy": "chain",
+            "agents": [{"id": identity, "description": identity, "examples": []} for identity in self.ids],
+            "default": self.ids[0],
+            "most": len(self.ids),
+            "rules": [{"name": "all", "priority": 0, "use": self.ids, "when": always}],
+            "depth": 4,
+            "parallel": {
+                "deadline_ms": 30000,
+                "quorum": 0,
+                "merge": {"type": "template", "text": "{answer}\n"},
+            },
+            "supervise": {"steps": 6, "ms": 120000, "usd": None, "final": None},
+            "history": {"mode": "pass", "messages": 0, "tokens": 0},
+        }
+        return document
+
+
 class MesetaBefore(Meseta):
-    """An older build of the plane, log on: one that reads documents of format 2, before pools."""
+    """An older build of the plane, log on: one that reads documents of format 3, before agents."""
 
     def __init__(self, binary: Path) -> None:
         super().__init__(log=True)
@@ -251,15 +310,12 @@ class MesetaBefore(Meseta):
         return f"an older build, SHA-256 {digest[:12]}"
 
     def snapshot(self, setting: Setting) -> dict[str, Any]:
-        """Resolve the same document in format 2."""
+        """Resolve the same document in format 3."""
         document = super().snapshot(setting)
-        document["format"] = 2
-        for key in ("pools", "retry_budget", "admission", "sessions", "shared"):
+        document["format"] = 3
+        for key in ("agents", "preferences", "chooser", "histories", "context_key", "latencies"):
             del document[key]
-        (target,) = document["targets"]
-        (target["auth"],) = target.pop("credentials")
-        for key in ("limits", "health", "probe", "price", "prompt_cache"):
-            del target[key]
+        del document["listeners"][0]["orchestration"]
         return document
 
 
