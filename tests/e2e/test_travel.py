@@ -20,7 +20,7 @@ from ruamel.yaml import YAML
 from tests.python.cli.conftest import Running, start
 
 import meseta
-from meseta.config.embedded import installed_weights
+from meseta.config.embeddings import find_weights
 from meseta.insight import trace
 from meseta.insight.requests import RequestLog
 from meseta.settings import Settings
@@ -189,9 +189,7 @@ def test_with_its_own_file(tmp_path: Path) -> None:
     assert len(trace.of_run(log, "run-1")) == 2
 
 
-@pytest.mark.skipif(
-    installed_weights() is None, reason="the weights that choose by meaning are not installed"
-)
+@pytest.mark.skipif(find_weights() is None, reason="the weights that choose by meaning are not installed")
 @pytest.mark.parametrize(
     ("question", "agents"),
     [
