@@ -9,6 +9,7 @@
 //! One tier of the cascade, and pure: a second one that reads the context of a word would stand beside `Chooser`, score a
 //! `Query` and return the same `Scores`.
 
+mod abbreviations;
 mod algebra;
 mod associations;
 mod calibration;
@@ -17,7 +18,9 @@ mod clauses;
 mod description;
 mod embedder;
 mod error;
+mod integers;
 mod lexicon;
+mod points;
 mod prototypes;
 mod ridge;
 mod scores;

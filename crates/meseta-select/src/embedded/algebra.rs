@@ -22,11 +22,17 @@ pub(super) fn add(left: &mut [f32], factor: f32, right: &[f32]) {
     }
 }
 
+pub(super) fn scale(vector: &mut [f32], factor: f32) {
+    for value in vector {
+        *value *= factor;
+    }
+}
+
 /// Makes a vector one long. One of no length, such as that of an empty text, stays as it is.
 pub(super) fn normalise(vector: &mut [f32]) {
     let length = dot(vector, vector).sqrt();
     if length > f32::MIN_POSITIVE && length.is_finite() {
-        vector.iter_mut().for_each(|value| *value /= length);
+        scale(vector, 1.0 / length);
     } else {
         vector.fill(0.0);
     }
@@ -89,13 +95,13 @@ pub(super) fn solve(factor: &[Vec<f32>], sides: &mut [Vec<f32>]) {
             add(side, -value, above);
         }
         let diagonal = row.get(at).copied().unwrap_or(1.0);
-        side.iter_mut().for_each(|value| *value /= diagonal);
+        scale(side, 1.0 / diagonal);
     }
     for (at, row) in factor.iter().enumerate().rev() {
         let (above, below) = sides.split_at_mut(at);
         let Some(side) = below.first_mut() else { continue };
         let diagonal = row.get(at).copied().unwrap_or(1.0);
-        side.iter_mut().for_each(|value| *value /= diagonal);
+        scale(side, 1.0 / diagonal);
         for (above, value) in above.iter_mut().zip(row) {
             add(above, -value, side);
         }

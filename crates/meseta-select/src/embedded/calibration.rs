@@ -1,5 +1,7 @@
 //! From scores to probabilities, by a fixed map of four numbers.
 
+use super::algebra::scale;
+
 /// How much a difference of scores tells, and the score that as many texts of no route reach: each for routes without
 /// examples, and what examples add to it. Fitted by `benches/choose` and checked there across data sets.
 const STEEPNESS: (f32, f32) = (16.0, 0.0);
@@ -16,7 +18,7 @@ pub(super) fn calibrate(scores: &mut [f32], learnt: f32) {
         *score = (steepness * (*score - highest)).exp();
         sum += *score;
     }
-    scores.iter_mut().for_each(|score| *score /= sum);
+    scale(scores, 1.0 / sum);
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ use super::calibration::calibrate;
 use super::clauses::clauses;
 use super::description::{Description, spaced};
 use super::embedder::Embedder;
+use super::points::Points;
 use super::prototypes::{MAX_POINTS, Point, prototypes};
 use super::ridge::{self, Ridge};
 use super::scores::Scores;
@@ -19,8 +20,6 @@ use super::words::{is_function_word, words};
 
 /// How much a function word of a query counts. Those of names and examples are few or typical, and count in full.
 const FUNCTION_WORD: f32 = 0.6;
-/// How much of its route's name each sentence and phrase of a description takes on.
-const NAME_IN_PHRASE: f32 = 0.1;
 /// The likeness to a route is a soft maximum over its points: the fourth power of their nearness is averaged.
 const SOFTNESS: f32 = 4.0 * ridge::SHARPNESS;
 /// The part that the centre of all points of a route has beside the nearest of them.
@@ -47,8 +46,7 @@ pub struct Chooser {
     embedder: Arc<Embedder>,
     associations: Associations,
     /// A row for each point; those that the regression was fitted on come first.
-    points: Vec<f32>,
-    route_of_point: Vec<usize>,
+    points: Points,
     /// By route: how many points it has, and the direction of their sum.
     counts: Vec<f32>,
     centres: Vec<f32>,
@@ -73,19 +71,14 @@ impl Chooser {
         let budget = MAX_POINTS.checked_div(routes.len()).unwrap_or(0).saturating_sub(1);
         let mut points: Vec<Point> =
             names.iter().enumerate().map(|(route, name)| Point::of(&embedder, route, name)).collect();
-        let named: Vec<Vec<f32>> = points.iter().map(|point| point.vector.clone()).collect();
         for (at, route) in routes.iter().enumerate() {
             points.extend(prototypes(&embedder, at, &route.examples, budget));
         }
         let fitted = learnt > 0.0 && points.len() <= MAX_POINTS;
         let ridge = fitted.then(|| Ridge::fit(&points, routes.len()));
-        for (route, (description, name)) in descriptions.iter().zip(&named).enumerate() {
-            for text in description.sentences.iter().chain(&description.phrases) {
-                let mut point = Point::of(&embedder, route, text);
-                algebra::add(&mut point.vector, NAME_IN_PHRASE, name);
-                algebra::normalise(&mut point.vector);
-                points.push(point);
-            }
+        for (route, description) in descriptions.iter().enumerate() {
+            let told = description.sentences.iter().chain(&description.phrases);
+            points.extend(told.map(|text| Point::of(&embedder, route, text)));
         }
 
         let dimension = embedder.dimension();
@@ -100,9 +93,8 @@ impl Chooser {
             }
         }
         centres.chunks_exact_mut(dimension).for_each(algebra::normalise);
-        let route_of_point = points.iter().map(|point| point.route).collect();
-        let points = points.into_iter().flat_map(|point| point.vector).collect();
-        Chooser { embedder, associations, points, route_of_point, counts, centres, ridge, learnt }
+        let points = Points::of(&points, dimension);
+        Chooser { embedder, associations, points, counts, centres, ridge, learnt }
     }
 
     /// The probabilities of all routes for a query. Whatever the query, and whether there are routes or not.
@@ -151,11 +143,11 @@ impl Chooser {
     fn probabilities(&self, mut vector: Vec<f32>, said: &[String]) -> Vec<f32> {
         algebra::normalise(&mut vector);
         let mut scores = vec![0.0; self.counts.len()];
-        let mut kernel = Vec::with_capacity(self.route_of_point.len());
-        for (point, route) in self.points.chunks_exact(vector.len().max(1)).zip(&self.route_of_point) {
-            let nearness = ridge::nearness(algebra::dot(point, &vector));
+        let mut kernel = Vec::with_capacity(self.points.len());
+        for (route, cosine) in self.points.cosines(&vector) {
+            let nearness = ridge::nearness(cosine);
             kernel.push(nearness);
-            if let Some(score) = scores.get_mut(*route) {
+            if let Some(score) = scores.get_mut(route) {
                 *score += (nearness * nearness) * (nearness * nearness);
             }
         }
@@ -174,11 +166,10 @@ impl Chooser {
 
 impl fmt::Debug for Chooser {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let points = self.route_of_point.len();
         formatter
             .debug_struct("Chooser")
             .field("routes", &self.counts.len())
-            .field("points", &points)
+            .field("points", &self.points.len())
             .finish_non_exhaustive()
     }
 }

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::fmt;
 use std::path::Path;
 
+use super::abbreviations;
 use super::error::{self, LoadError, Problem};
 use super::tokenizer::{self, Tokenizer};
 use super::weights::{self, Weights};
@@ -50,6 +51,15 @@ impl Embedder {
         let mut seen = HashSet::with_capacity(words.len());
         for word in words.iter().filter(|word| seen.insert(word.as_str())) {
             self.add(word, weight(word), &mut sum);
+            let meant = abbreviations::words_of(word);
+            for meant_word in meant.iter().filter(|meant| !words.iter().any(|word| word == *meant)) {
+                #[expect(
+                    clippy::cast_precision_loss,
+                    reason = "an abbreviation stands for a handful of words"
+                )]
+                let share = abbreviations::WEIGHT / (meant.len() as f32).sqrt();
+                self.add(meant_word, share, &mut sum);
+            }
         }
         sum
     }

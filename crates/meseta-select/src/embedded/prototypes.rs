@@ -50,6 +50,8 @@ pub(super) fn prototypes(
             prototype.words.extend(point.words);
         }
     }
-    kept.iter_mut().for_each(|point| algebra::normalise(&mut point.vector));
+    for prototype in &mut kept {
+        algebra::normalise(&mut prototype.vector);
+    }
     kept
 }

@@ -110,12 +110,12 @@ mod tests {
         let weights = Weights::parse(file(header, &[0, 0x3c, 0, 0xc0, 1, 0, 0xff, 0x7b])).unwrap();
         let mut sum = [1.0, 1.0];
         weights.add(0, 2.0, &mut sum);
-        assert_eq!(sum, [3.0, -3.0]);
+        assert_eq!(sum.map(f32::to_bits), [3.0, -3.0].map(f32::to_bits));
         let mut sum = [0.0, 0.0];
         weights.add(1, 1.0, &mut sum);
-        assert_eq!(sum, [2f32.powi(-24), 65504.0]);
+        assert_eq!(sum.map(f32::to_bits), [2f32.powi(-24), 65504.0].map(f32::to_bits));
         weights.add(2, 1.0, &mut sum);
-        assert_eq!(sum, [2f32.powi(-24), 65504.0]);
+        assert_eq!(sum.map(f32::to_bits), [2f32.powi(-24), 65504.0].map(f32::to_bits));
     }
 
     #[test]
