@@ -1,7 +1,7 @@
 """Run it: `PYTHONPATH=benches python -m rolling`. Exit code 0 if no turn of any conversation was lost.
 
-Each conversation is one client that says only its new turn; Meseta keeps the rest. Every answer must come from the
-third agent of the chain, after the first and the second, and count exactly the turns so far.
+Each conversation is one client that says only its new turn; Meseta keeps the rest. Every answer must come
+from the third agent of the chain, after the first and the second, and count exactly the turns so far.
 """
 
 from __future__ import annotations
@@ -190,10 +190,10 @@ def converse(given: argparse.Namespace, folder: Path, port: int) -> str:
         f"# Conversations while agents are replaced, {datetime.datetime.now(tz=datetime.UTC):%Y-%m-%d}\n\n"
         f"`PYTHONPATH=benches python -m rolling --conversations {given.conversations} --turns {given.turns} "
         f"--replicas {given.replicas}`\n\n"
-        f"{given.conversations} conversations at once of {given.turns} turns each, every turn through a chain "
-        f"of three agents that Meseta runs ({given.replicas} instances of each), kept by Meseta. All agents were "
-        f"replaced one instance after the other, over and over: {len(done)} rolling restarts in {took:.0f} s."
-        f"\n\n"
+        f"{given.conversations} conversations at once of {given.turns} turns each, every turn through "
+        f"a chain of three agents that Meseta runs ({given.replicas} instances of each), kept by Meseta. "
+        f"All agents were replaced one instance after the other, over and over: {len(done)} rolling "
+        f"restarts in {took:.0f} s.\n\n"
         f"Turns answered: {len(seconds) - sum('turn' in what for what in lost)} of "
         f"{given.conversations * given.turns}. Lost: {len(lost)}. A turn took {half:.2f} s at the median and "
         f"{most:.2f} s at p99, of which the agents themselves sleep 0.15 s.\n\n"

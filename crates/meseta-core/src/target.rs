@@ -147,6 +147,11 @@ impl Target {
         self.dialects.contains(&dialect)
     }
 
+    /// An instance of an agent, and no model.
+    pub fn is_agent(&self) -> bool {
+        &*self.provider == "agent"
+    }
+
     pub fn offers(&self, operation: Operation) -> bool {
         self.addresses[operation as usize].is_some()
     }

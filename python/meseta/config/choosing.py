@@ -164,7 +164,7 @@ class ChoosingBuilder:
 
     def _not_installed(self, written: Chooser) -> None:
         message = "The weights of the embedded chooser are not installed."
-        hint = "Run `pip install wordllama`"
+        hint = "Run `pip install 'meseta[chooser]'`"
         hint += (
             "." if isinstance(self.loaded.config, PlanoFile) else ", or write `chooser: {embedded: false}`."
         )

@@ -118,7 +118,7 @@ class Chooser(Strict):
         | None
     ) = None
     """`true`, `false`, or `{threshold, margin}`. Default: on where its weights are installed
-    (`pip install wordllama`)."""
+    (`pip install 'meseta[chooser]'`)."""
     model: (
         Annotated[
             Annotated[str, Tag("name")] | Annotated[ModelChooser, Tag("settings of model")],

@@ -15,7 +15,6 @@ use crate::continuation::recall;
 use crate::endpoint::Call;
 use crate::error::{Code, Error};
 use crate::handle::{Journey, Outbound, answer, walk};
-use crate::health::random::mix;
 use crate::plan::Plan;
 use crate::stages::choose::{not_found, plan};
 use crate::stages::read::Ask;
@@ -25,6 +24,8 @@ use crate::trip::{Ended, Trip, now_ms};
 
 const SESSION: HeaderName = HeaderName::from_static("x-meseta-session");
 const RUN: HeaderName = HeaderName::from_static("x-meseta-run");
+const TAGS: HeaderName = HeaderName::from_static("x-meseta-tags");
+const DEADLINE: HeaderName = HeaderName::from_static("x-meseta-deadline");
 const TRACE: HeaderName = HeaderName::from_static("traceparent");
 
 /// A hop that is ready to go. It owns all it needs, so that several may go at once.
@@ -89,10 +90,13 @@ impl Hop {
         };
         tell(SESSION, trip.ask.session.as_deref());
         tell(RUN, trip.ask.run.as_deref());
-        if !ask.headers.contains_key(TRACE) {
+        tell(TAGS, trip.ask.tags.as_deref());
+        tell(DEADLINE, trip.left().map(|left| format!("{}ms", millis(left).max(1))).as_deref());
+        if !ask.headers.contains_key(TRACE)
+            && let Some(trace) = &trip.ask.trace
+        {
             // Agents that hand on a trace have one to hand on.
-            let root = outer.root().0.cast_unsigned();
-            tell(TRACE, Some(&format!("00-{:016x}{root:016x}-{:016x}-01", mix(root), trip.id.0)));
+            tell(TRACE, Some(&format!("00-{trace}-{:016x}-01", trip.id.0)));
         }
         let mut inner = inner(ask, ask.call, body)?;
         inner.headers = ask.headers.clone();

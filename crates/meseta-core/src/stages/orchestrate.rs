@@ -6,6 +6,7 @@ use crate::agents::Orchestration;
 use crate::document::Strategy;
 use crate::error::Error;
 use crate::handle::Outbound;
+use crate::health::random::mix;
 use crate::orchestrate::Errand;
 use crate::orchestrate::chain::chain;
 use crate::orchestrate::parallel::parallel;
@@ -22,6 +23,9 @@ pub(crate) async fn orchestrate(
 ) -> Result<Outbound, Error> {
     trip.enter(Stage::Orchestrate);
     trip.ask.agents.clone_from(&agents);
+    // A run that nobody traces yet has a trace of its own.
+    let root = trip.root().0.cast_unsigned();
+    trip.ask.trace.get_or_insert_with(|| format!("{:016x}{root:016x}", mix(root)));
     let strategy = rules.strategy;
     let errand = Errand::of(ask, rules)?;
     match strategy {

@@ -19,7 +19,8 @@ pub(crate) fn settle(trip: &mut Trip) {
             attempt.ended = Some(now);
             attempt.code = outcome.and_then(|outcome| outcome.code);
         }
-        if attempt.usage.is_none() && attempt.may_have_cost() {
+        // What an agent uses are the models that it calls, each by a request of its own.
+        if attempt.usage.is_none() && attempt.may_have_cost() && !attempt.target.is_agent() {
             attempt.usage = Some(reckon(asked, attempt));
             attempt.estimated = true;
         }

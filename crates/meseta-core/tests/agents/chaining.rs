@@ -73,6 +73,9 @@ fn the_log_tells_who_was_asked_for_whom() {
     let rows =
         street.rows("SELECT count(*) FROM requests a JOIN requests b ON a.parent = b.id AND a.root = b.id");
     assert_eq!(rows, ["1"]);
+    // The run has one trace, and what an agent used are the models that it called.
+    let rows = street.rows("SELECT count(DISTINCT trace_id), count(trace_id) FROM requests");
+    assert_eq!(rows, ["1 2"]);
 }
 
 #[test]

@@ -98,9 +98,14 @@ fn depth_has_an_end() {
 #[test]
 fn a_deadline_holds_for_the_whole_run() {
     let street = street();
-    let reply = street.ask("x-meseta-deadline: 30s\r\n", "Will it rain?");
+    let reply = street.ask("x-meseta-deadline: 30s\r\nx-meseta-tags: a,b\r\n", "Will it rain?");
     assert_eq!(reply.status, 200);
-    let context = context_of(&street.agent("weather").asked()[0]);
+    let request = &street.agent("weather").asked()[0];
+    assert!(
+        request.contains("x-meseta-tags: a,b\r\n") && request.contains("x-meseta-deadline: "),
+        "{request}"
+    );
+    let context = context_of(request);
     let payload: Vec<u8> = decode(
         context.trim_end().split_once(": ").expect("a header").1.split_once('.').expect("two parts").0,
     );
