@@ -197,7 +197,9 @@ class Fleet:
             wanted, placement = self._asked, self._placement()
             if placement != placed:
                 try:
-                    await asyncio.to_thread(self._plane.place, placement)
+                    if not await asyncio.to_thread(self._plane.place, placement):
+                        # It drains, and asks until its end whom it knows now: whoever waits waits on.
+                        return
                 except Exception as error:
                     if str(error) != refused:
                         refused = str(error)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import http.client
 import json
 import os
@@ -162,6 +163,9 @@ def test_a_rolling_restart_under_load_loses_nothing(up: Up) -> None:
         stop = threading.Event()
         answers: list[tuple[int, str]] = []
 
+        def answered(before: int) -> bool:
+            return len(answers) > before
+
         def load() -> None:
             while not stop.is_set():
                 answers.append(ask(running.port))
@@ -181,7 +185,7 @@ def test_a_rolling_restart_under_load_loses_nothing(up: Up) -> None:
                     return len(new) == len(ones) == 2 and {one["state"] for one in new} <= {"ready", "busy"}
 
                 until(over)
-                until(lambda seen=seen: len(answers) > seen)
+                until(functools.partial(answered, seen))
         finally:
             stop.set()
             for thread in threads:

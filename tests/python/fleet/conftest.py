@@ -65,6 +65,7 @@ class PretendedPlane:
         self.work: dict[str, Traffic] = {}
         self.demand: queue.Queue[str] = queue.Queue()
         self.refuses: Exception | None = None
+        self.stopped = False
 
     @property
     def placed(self) -> tuple[Placed, ...]:
@@ -80,6 +81,8 @@ class PretendedPlane:
     def place(self, placement: Placement) -> bool:
         if self.refuses is not None:
             raise self.refuses
+        if self.stopped:
+            return False
         self.placements.append(placement)
         return True
 

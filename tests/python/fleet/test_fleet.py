@@ -8,6 +8,7 @@ import os
 import signal
 import socket
 import sys
+import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ import pytest
 from meseta.config.fleet import Live, Ready, Restart
 from meseta.config.secrets import Secret
 from meseta.errors import ControlError, SnapshotError
+from meseta.fleet.instance import QUIET_SECONDS
 from meseta.fleet.scale import Traffic
 
 from .conftest import ADDRESSES, Ship, alive, get, replicas, until
@@ -172,7 +174,8 @@ def test_a_drain_waits_for_requests_and_then_for_no_longer_than_it_may(ship: Shi
     assert alive(pid)
     assert ship.row("weather")["state"] == "draining"
     ship.plane.requests.clear()
-    until(lambda: not alive(pid))
+    until(lambda: ship.fleet.rows() == [])
+    assert not alive(pid)
     ship.follow(spec(drain_ms=100))
     ready(ship, "agent/weather/1")
     ship.plane.requests["agent/weather/1"] = 1
@@ -328,6 +331,30 @@ def test_while_the_plane_drains_nothing_is_replaced(ship: Ship, spec: Make) -> N
     ship.follow()
     assert ship.pids("weather") == pids
     assert ship.plane.members == ["agent/weather/1"]
+
+
+def test_one_that_a_draining_plane_may_still_ask_is_not_ended(ship: Ship, spec: Make) -> None:
+    ship.follow(spec())
+    ready(ship, "agent/weather/1")
+    (pid,) = ship.pids("weather")
+    ship.plane.stopped = True
+    ship.follow()
+    until(lambda: ship.row("weather")["state"] == "draining")
+    # It would be ended after two looks at its requests, of which it has none.
+    time.sleep(5 * QUIET_SECONDS)
+    assert alive(pid)
+    ship.fleet.stop()
+    assert not alive(pid)
+
+
+def test_fixed_ports_follow_each_other(ship: Ship, spec: Make) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    ship.follow(spec(port=port, replicas=replicas(2)))
+    ready(ship, "agent/weather/1", "agent/weather/2")
+    assert [ship.plane.port(f"agent/weather/{number}") for number in (1, 2)] == [port, port + 1]
+    ship.fleet.restart("weather")
+    until(lambda: rolled(ship, 2, 2))
 
 
 def test_a_plane_that_refuses_is_told_again(ship: Ship, spec: Make) -> None:
