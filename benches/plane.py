@@ -271,8 +271,8 @@ class MesetaAgents(Meseta):
             }
             for identity, name in agents
         ]
-        always = {"headers": {}, "tags": [], "tenants": [], "text": None, "min_tokens": None}
-        always |= {"max_tokens": None, "tools": None, "images": None}
+        always: dict[str, object] = {"headers": {}, "tags": [], "tenants": []}
+        always |= dict.fromkeys(("text", "min_tokens", "max_tokens", "tools", "images"))
         (listener,) = document["listeners"]
         listener["type"] = "agent"
         listener["orchestration"] = {

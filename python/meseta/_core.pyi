@@ -1,3 +1,5 @@
+from _typeshed import SupportsGetItem
+from os import PathLike
 from typing import SupportsFloat, SupportsIndex, final
 
 __all__ = ["Chooser", "LogReader", "Plane", "Simulator", "build_info", "check_snapshot", "dialects", "error_codes", "features", "stages"]
@@ -9,17 +11,17 @@ class Chooser:
 
     `weights` and `tokenizer` are the two files of the embedder; a `ValueError` says why they cannot be used.
     """
-    def __new__(cls, /, weights: "str | PathLike[str]", tokenizer: "str | PathLike[str]", routes: "list[tuple[str, str, list[str]]]") -> Chooser: ...
-    def choose(self, /, turn: str, thread: "list[str] | None" = None) -> "list[tuple[str, float]]":
+    def __new__(cls, /, weights: str | PathLike[str], tokenizer: str | PathLike[str], routes: SupportsGetItem[int, tuple[str, str, SupportsGetItem[int, str]]]) -> Chooser: ...
+    def choose(self, /, turn: str, thread: SupportsGetItem[int, str] | None = None) -> list[tuple[str, float]]:
         """
         Every route and the probability that the turn asks for it, the most probable first. `thread` is what the user said
         before, oldest first.
         """
-    def choose_many(self, /, turns: "list[str]") -> "list[list[tuple[str, float]]]":
+    def choose_many(self, /, turns: SupportsGetItem[int, str]) -> list[list[tuple[str, float]]]:
         """
         `choose` for many turns without threads.
         """
-    def decide(self, /, turn: str, thread: "list[str] | None" = None, threshold: SupportsFloat | SupportsIndex = 0.5, margin: SupportsFloat | SupportsIndex = 0.1) -> "list[str]":
+    def decide(self, /, turn: str, thread: SupportsGetItem[int, str] | None = None, threshold: SupportsFloat | SupportsIndex = 0.5, margin: SupportsFloat | SupportsIndex = 0.1) -> list[str]:
         """
         The routes that the turn asks for, in the order in which it mentions them; none if nothing fits well enough.
         """
@@ -43,6 +45,11 @@ class Plane:
     `snapshot` is the resolved document as JSON text; `workers` is the number of worker threads.
     """
     def __new__(cls, /, snapshot: str, *, workers: SupportsIndex) -> Plane: ...
+    def agents(self, /) -> "list[dict[str, object]]":
+        """
+        What is under way for every agent: `id`, `waiting` and `in_flight` requests, and `idle_ms` since one last came
+        (none when none has).
+        """
     def health(self, /) -> "list[dict[str, object]]":
         """
         The state of every target and of each of its keys. Times are milliseconds; `until_ms` counts from now.
@@ -62,6 +69,11 @@ class Plane:
     def swap(self, /, snapshot: str) -> None:
         """
         Exchanges the snapshot, whole or not at all. Requests in flight end on the old one.
+        """
+    def wanted(self, /, timeout_seconds: SupportsFloat | SupportsIndex) -> list[str]:
+        """
+        The agents that requests wait for because they have no instance: as soon as somebody begins to wait, or when
+        `timeout_seconds` are over.
         """
 
 @final

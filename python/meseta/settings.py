@@ -63,6 +63,39 @@ SETTINGS = (
 )
 
 
+FOR_AGENTS = (
+    Setting(
+        "MESETA_URL",
+        "http://127.0.0.1:12000",
+        "Where models are called. `meseta.connect()` reads it; an agent that Meseta runs has it set.",
+    ),
+    Setting(
+        "MESETA_HUB_URL",
+        "none",
+        "Where agents are called: the first listener of type `agent`.",
+    ),
+    Setting(
+        "MESETA_HUB_URLS",
+        "none",
+        "All listeners of type `agent`, a JSON object of names and URLs. Set for agents that Meseta runs.",
+    ),
+    Setting(
+        "MESETA_KEY",
+        "none",
+        "The key to send to them. An agent that Meseta runs has one of its own, by which its calls are known "
+        "as the agent's.",
+    ),
+    Setting("MESETA_AGENT", "none", "The id of the agent. Set for agents that Meseta runs."),
+    Setting(
+        "MESETA_FLEET",
+        "none",
+        "Marks the processes that belong to one Meseta, so that none is left over. Set for agents that "
+        "Meseta runs.",
+    ),
+)
+"""What programs that call Meseta read, and what agents that Meseta runs find."""
+
+
 class SettingError(ValueError):
     """A setting in the environment has a value that cannot be used; `str()` is a full sentence."""
 

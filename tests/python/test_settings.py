@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import meseta
-from meseta.settings import SETTINGS, SettingError, Settings
+from meseta.settings import FOR_AGENTS, SETTINGS, SettingError, Settings
 
 PACKAGE = Path(meseta.__file__).parent
 
@@ -48,4 +48,4 @@ def test_every_variable_that_the_code_names_is_in_the_table() -> None:
         for file in PACKAGE.rglob("*.py")
         for word in re.findall(r"\bMESETA_[A-Z]+(?:_[A-Z]+)*\b", file.read_text("utf-8"))
     }
-    assert named == {setting.name for setting in SETTINGS}
+    assert named == {setting.name for setting in (*SETTINGS, *FOR_AGENTS)}

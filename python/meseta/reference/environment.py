@@ -5,7 +5,7 @@ from __future__ import annotations
 from meseta.config.providers import AWS_REGIONS, PROVIDERS
 from meseta.config.snapshot import usual_url
 from meseta.reference.markdown import NOTE, listed, paragraph
-from meseta.settings import SETTINGS
+from meseta.settings import FOR_AGENTS, SETTINGS
 
 
 def page() -> str:
@@ -28,6 +28,19 @@ def page() -> str:
     lines += [f"| `{row.name}` | {row.default} | {row.description} |" for row in SETTINGS]
     lines += [
         "| `NO_COLOR` | unset | Any value keeps colour out of the output. |",
+        "",
+        "## Programs and agents",
+        "",
+        *paragraph(
+            """
+            Programs that use the Python package read these, and the agents that Meseta runs find them, beside
+            PORT, on which they are to listen.
+            """
+        ),
+        "",
+        "| variable | default | meaning |",
+        "|---|---|---|",
+        *(f"| `{row.name}` | {row.default} | {row.description} |" for row in FOR_AGENTS),
         "",
         "## Keys of providers",
         "",
