@@ -53,6 +53,8 @@ pub struct Chooser {
     ridge: Option<Ridge>,
     /// From 0 without examples towards 1 with many for each route.
     learnt: f32,
+    /// What a score lacks, on average, because it is a mean over several points.
+    spread: f32,
 }
 
 impl Chooser {
@@ -93,8 +95,9 @@ impl Chooser {
             }
         }
         centres.chunks_exact_mut(dimension).for_each(algebra::normalise);
+        let spread = mean(counts.iter().map(|count: &f32| count.max(1.0).ln())) / SOFTNESS;
         let points = Points::of(&points, dimension);
-        Chooser { embedder, associations, points, counts, centres, ridge, learnt }
+        Chooser { embedder, associations, points, counts, centres, ridge, learnt, spread }
     }
 
     /// The probabilities of all routes for a query. Whatever the query, and whether there are routes or not.
@@ -159,7 +162,7 @@ impl Chooser {
         if let Some(ridge) = &self.ridge {
             ridge.add_scores(said, &mut kernel, REGRESSION * self.learnt, &mut scores);
         }
-        calibrate(&mut scores, self.learnt);
+        calibrate(&mut scores, self.learnt, self.spread);
         scores
     }
 }

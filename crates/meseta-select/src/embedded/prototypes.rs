@@ -31,13 +31,16 @@ pub(super) fn prototypes(
     examples: &[String],
     budget: usize,
 ) -> Vec<Point> {
-    let budget = budget.max(1);
-    let mut kept: Vec<Point> = Vec::with_capacity(examples.len().min(budget));
+    fold(examples.iter().map(|example| Point::of(embedder, route, example)), budget.max(1))
+}
+
+fn fold(points: impl ExactSizeIterator<Item = Point>, budget: usize) -> Vec<Point> {
+    let all = points.len();
+    let mut kept: Vec<Point> = Vec::with_capacity(all.min(budget));
     let mut folded: Vec<Point> = Vec::new();
-    for (at, example) in examples.iter().enumerate() {
-        let point = Point::of(embedder, route, example);
-        let first_of_its_part = at == 0 || at * budget / examples.len() != (at - 1) * budget / examples.len();
-        if examples.len() <= budget || first_of_its_part { kept.push(point) } else { folded.push(point) }
+    for (at, point) in points.enumerate() {
+        let first_of_its_part = at == 0 || at * budget / all != (at - 1) * budget / all;
+        if all <= budget || first_of_its_part { kept.push(point) } else { folded.push(point) }
     }
     let likest = |point: &Point| {
         let likeness = kept.iter().map(|other| algebra::dot(&point.vector, &other.vector)).enumerate();
@@ -54,4 +57,38 @@ pub(super) fn prototypes(
         algebra::normalise(&mut prototype.vector);
     }
     kept
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_over_the_budget_is_folded_into_the_likest() {
+        let point = |word: &str, vector: [f32; 2]| Point {
+            route: 3,
+            vector: vector.to_vec(),
+            words: vec![word.to_owned()],
+        };
+        let points = [
+            point("east", [1.0, 0.0]),
+            point("nearly north", [0.0, 1.0]),
+            point("north", [0.0, 1.0]),
+            point("nearly east", [0.8, 0.6]),
+        ];
+        let kept = fold(points.into_iter(), 2);
+        let words: Vec<Vec<String>> = kept.iter().map(|point| point.words.clone()).collect();
+        assert_eq!(words, [vec!["east", "nearly east"], vec!["north", "nearly north"]]);
+        assert!(kept[0].vector[1] > 0.3 && kept[1].vector[0].abs() < 1e-6);
+        assert!((algebra::dot(&kept[0].vector, &kept[0].vector) - 1.0).abs() < 1e-5);
+    }
+
+    #[test]
+    fn what_is_within_the_budget_stays() {
+        let point =
+            |at: u8| Point { route: 0, vector: vec![f32::from(at), 1.0], words: vec![at.to_string()] };
+        let kept = fold((0..5).map(point).collect::<Vec<_>>().into_iter(), 5);
+        assert_eq!(kept.iter().flat_map(|point| point.words.clone()).collect::<String>(), "01234");
+        assert!(fold(Vec::new().into_iter(), 1).is_empty());
+    }
 }

@@ -1,7 +1,7 @@
 //! What the chooser found, and what follows from it.
 
 /// Where several routes are chosen, each must be among so many of the best for the turn as a whole.
-const BEST_OF_TURN: usize = 5;
+const BEST_OF_TURN: usize = 4;
 
 /// The probabilities that each route is what a query asks for.
 #[derive(Clone, Debug, Default, PartialEq)]
