@@ -19,6 +19,7 @@ pub struct Chooser {
 
 type Ranked = Vec<(String, f32)>;
 
+#[expect(clippy::needless_pass_by_value, reason = "what comes from Python is owned")]
 #[pymethods]
 impl Chooser {
     #[new]
@@ -44,8 +45,8 @@ impl Chooser {
     /// Every route and the probability that the turn asks for it, the most probable first. `thread` is what the user said
     /// before, oldest first.
     #[pyo3(signature = (turn, thread = None))]
-    fn choose(&self, py: Python<'_>, turn: String, thread: Option<Vec<String>>) -> Ranked {
-        py.detach(|| self.ranked(&turn, &thread.unwrap_or_default()))
+    fn choose(&self, py: Python<'_>, turn: &str, thread: Option<Vec<String>>) -> Ranked {
+        py.detach(|| self.ranked(turn, &thread.unwrap_or_default()))
     }
 
     /// `choose` for many turns without threads.
@@ -58,13 +59,13 @@ impl Chooser {
     fn decide(
         &self,
         py: Python<'_>,
-        turn: String,
+        turn: &str,
         thread: Option<Vec<String>>,
         threshold: f32,
         margin: f32,
     ) -> Vec<String> {
         let decision =
-            py.detach(|| self.scores(&turn, &thread.unwrap_or_default()).decide(threshold, margin));
+            py.detach(|| self.scores(turn, &thread.unwrap_or_default()).decide(threshold, margin));
         match decision {
             Decision::Chosen(routes) => {
                 routes.into_iter().filter_map(|route| self.names.get(route).cloned()).collect()
