@@ -255,7 +255,7 @@ class Plane:
         from meseta.fleet.served import external_rows
 
         rows = [] if self._fleet is None else self._fleet.rows()
-        rows += external_rows(self._snapshot, self._handle, {row["id"] for row in rows})
+        rows += external_rows(self._snapshot, self._handle)
         order = {agent["id"]: number for number, agent in enumerate(self._snapshot["agents"])}
         return sorted(rows, key=lambda row: order.get(row["id"], len(order)))
 

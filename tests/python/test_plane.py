@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import socket
 import threading
+import time
 import urllib.request
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +15,7 @@ import openai
 import pytest
 
 from meseta import ConfigError, Plane
-from meseta.errors import BindError
+from meseta.errors import BindError, ControlError
 from meseta.plane import listener_url
 
 if TYPE_CHECKING:
@@ -176,6 +178,54 @@ model_providers: [{model: sim/*}]
         with wrong, pytest.raises(openai.AuthenticationError) as caught:
             wrong.models.list()
     assert caught.value.code == "auth.invalid"
+
+
+AGENT = """
+import http.server, os
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+http.server.HTTPServer(("127.0.0.1", int(os.environ["PORT"])), Handler).serve_forever()
+"""
+
+
+def test_a_plane_runs_the_agents_of_its_configuration(tmp_path: Path) -> None:
+    (tmp_path / "agent.py").write_text(AGENT)
+    file = tmp_path / "m.yaml"
+    text = TEXT.format(aliases="{}", port=0)
+    run = f"{{command: [python, '{tmp_path}/agent.py'], ready: {{path: /, interval: 10ms}}}}"
+    far = "{id: far, url: 'http://127.0.0.1:9'}"
+    file.write_text(text)
+    with Plane.from_config(file) as plane:
+        assert plane.agents() == []
+        file.write_text(f"{text}agents: [{far}, {{id: near, run: {run}}}]\n")
+        plane.reload()
+        assert [(row["id"], row["driver"]) for row in plane.agents()] == [
+            ("far", "external"),
+            ("near", "process"),
+        ]
+        limit = time.monotonic() + 60
+        while plane.agents()[1]["ready"] < 1:
+            assert time.monotonic() < limit
+            time.sleep(0.02)
+        names = [target["name"] for target in plane.snapshot["targets"]]
+        assert names[-2:] == ["agent/far/1", "agent/near/1"]
+        assert "agent/near/1" in [row["name"] for row in plane.health()]
+        assert {agent["token_sha256"] for agent in plane.snapshot["agents"]} == {None, "***"}
+        (near,) = plane.agents()[1]["instances"]
+        write(file, "{fast: {target: sim/echo}}")
+        plane.reload()
+        assert models(plane.url) == ["sim/echo", "fast"], "configuration and instances go together"
+        for agent, why in (("far", "There is no agent 'far'"), ("nobody", "There is no agent 'nobody'")):
+            with pytest.raises(ControlError, match=why):
+                plane.scale_agent(agent, 1)
+        file.write_text(f"{text}agents: [{far}]\n")
+        plane.reload()
+        with pytest.raises(ControlError, match="whoever runs it"):
+            plane.restart_agent("far")
+    with pytest.raises(ProcessLookupError):
+        os.kill(near["pid"], 0)
 
 
 @pytest.mark.parametrize(

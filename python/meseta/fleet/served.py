@@ -60,13 +60,13 @@ def traffic_of(row: Mapping[str, Any]) -> Traffic:
     return Traffic(row["waiting"], row["in_flight"], None if idle is None else idle / 1000)
 
 
-def external_rows(snapshot: Snapshot, handle: Any, known: set[str]) -> list[dict[str, Any]]:
-    """Return the agents that somebody else runs: all of the snapshot but the `known` ones."""
+def external_rows(snapshot: Snapshot, handle: Any) -> list[dict[str, Any]]:
+    """Return the agents that somebody else runs: those with instances before any was placed."""
     traffic = {row["id"]: traffic_of(row) for row in handle.agents()}
     health = {row["name"]: row for row in handle.health()}
     rows = []
     for agent in snapshot["agents"]:
-        if agent["id"] in known:
+        if not agent["pool"]["members"]:
             continue
         targets = [
             health[member["target"]] for member in agent["pool"]["members"] if member["target"] in health
