@@ -13,7 +13,7 @@ export MESETA_ALLOW_DEBUG := 1
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 
 .DEFAULT_GOAL := help
-.PHONY: help tools environment build release demo test test-rust test-python check format stubs generate lock bench chaos fuzz size clean
+.PHONY: help tools environment build release demo test test-rust test-python check format stubs generate lock bench chaos rolling fuzz size clean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -77,6 +77,9 @@ bench: release  ## measure against nginx, Envoy, Portkey and LiteLLM (see benche
 
 chaos: release  ## 200 requests a second for 3 minutes, while providers die, stall and refuse, and the file changes
 	PYTHONPATH=benches $(BIN)/python -m chaos
+
+rolling: release  ## 50 conversations with three agents each, while all agents are replaced again and again
+	PYTHONPATH=benches $(BIN)/python -m rolling
 
 fuzz:  ## ten minutes for each parser (needs a nightly toolchain and cargo-fuzz)
 	for target in envelope stream event eventstream chat responses messages gemini converse; do mkdir -p fuzz/corpus/$$target && \

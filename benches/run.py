@@ -130,7 +130,7 @@ def read_options() -> argparse.Namespace:
         "--before",
         type=Path,
         metavar="BINARY",
-        help="also measure this older build of the standalone plane, which reads snapshots of format 1",
+        help="also measure this older build of the standalone plane, which reads snapshots of format 3",
     )
     parser.add_argument("--rounds", type=int, help="interleaved rounds (default 5)")
     parser.add_argument("--seconds", type=float, help="seconds of each run (default 3)")

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from choose.sets import Case, cases
-
 from meseta.config.embeddings import find_weights
 
 ROOT = Path(__file__).resolve().parents[2]
+NONE = "-"
 HEADER = """| set | turns | right | ECE | AUROC of strangers | decided | several | p50 | p99 | fitted in |
 | --- | --: | --: | --: | --: | --: | --: | --: | --: | --: |"""
 
@@ -39,7 +39,13 @@ def score(case: Case, program: Path, threshold: float, margin: float) -> Figures
     if files is None:
         sys.exit("the embeddings are not installed: python -m pip install wordllama")
     weights, tokenizer = map(str, files)
-    task = {"weights": weights, "tokenizer": tokenizer, "routes": case.routes, "threshold": threshold, "margin": margin}
+    task = {
+        "weights": weights,
+        "tokenizer": tokenizer,
+        "routes": case.routes,
+        "threshold": threshold,
+        "margin": margin,
+    }
     text = json.dumps(task | {"turns": case.turns + case.strangers})
     done = subprocess.run([program], input=text, stdout=subprocess.PIPE, text=True, check=True)
     outcome = json.loads(done.stdout)
@@ -84,12 +90,12 @@ def separation(own: list[float], strange: list[float]) -> float:
 def row(case: Case, figures: Figures) -> str:
     """Return a line of the table."""
     single = all(len(expected) == 1 for expected in case.expected)
-    strangers = "–" if figures.strangers is None else f"{figures.strangers:.3f}"
+    strangers = NONE if figures.strangers is None else f"{figures.strangers:.3f}"
     cells = [
         case.name,
         f"{len(case.turns):,}",
         f"{figures.right:.3f}",
-        f"{figures.calibration_error:.3f}" if single else "–",
+        f"{figures.calibration_error:.3f}" if single else NONE,
         strangers,
         f"{figures.decided:.2f}",
         f"{figures.several:.3f}",

@@ -18,7 +18,7 @@ Route = tuple[str, str, list[str]]
 
 @dataclass(frozen=True)
 class Case:
-    """One question: are the turns brought to their routes?"""
+    """Turns, and the routes to which they should be brought."""
 
     name: str
     routes: list[Route]
@@ -73,7 +73,8 @@ def _single(name: str, routes: list[Route], asked: list[tuple[str, int]], strang
 def _double(name: str, routes: list[Route], asked: list[tuple[str, int]], joint: str) -> Case:
     """Two turns for different routes, said as one."""
     dice = random.Random(7)
-    turns, expected = [], []
+    turns: list[str] = []
+    expected: list[list[int]] = []
     while len(turns) < 600:
         (first, one), (second, other) = dice.choice(asked), dice.choice(asked)
         if one != other:
@@ -110,4 +111,6 @@ def cases(folder: Path) -> Iterator[Case]:
     of_ten = [(text, ten.index(at)) for text, at in clinc.asked if at in ten]
     yield _double("two requests, 10 routes, examples: 5", few, of_ten, " and then ")
     yield _double("two sentences, 10 routes, examples: 5", few, of_ten, ". ")
-    yield _double("two requests, 150 routes, examples: 10", clinc.with_examples(10, 0), clinc.asked, " and then ")
+    yield _double(
+        "two requests, 150 routes, examples: 10", clinc.with_examples(10, 0), clinc.asked, " and then "
+    )

@@ -55,7 +55,7 @@ impl Chooser {
     }
 
     /// The routes that the turn asks for, in the order in which it mentions them; none if nothing fits well enough.
-    #[pyo3(signature = (turn, thread = None, threshold = 0.5, margin = 0.1))]
+    #[pyo3(signature = (turn, thread = None, threshold = 0.4, margin = 0.1))]
     fn decide(
         &self,
         py: Python<'_>,
@@ -64,8 +64,7 @@ impl Chooser {
         threshold: f32,
         margin: f32,
     ) -> Vec<String> {
-        let decision =
-            py.detach(|| self.scores(turn, &thread.unwrap_or_default()).decide(threshold, margin));
+        let decision = py.detach(|| self.scores(turn, &thread.unwrap_or_default()).decide(threshold, margin));
         match decision {
             Decision::Chosen(routes) => {
                 routes.into_iter().filter_map(|route| self.names.get(route).cloned()).collect()

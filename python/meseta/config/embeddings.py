@@ -6,7 +6,8 @@ import importlib.util
 from pathlib import Path
 
 PACKAGE = "wordllama"
-"""Whose wheel has the files. It is never imported: that would load NumPy and look for a network."""
+"""The distribution whose wheel has the files. It is never imported: that would load NumPy and look for a
+network."""
 
 _WEIGHTS = Path("weights", "l2_supercat_256.safetensors")
 _TOKENIZER = Path("tokenizers", "l2_supercat_tokenizer_config.json")

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from meseta.learn.choosers import Embedded, OfPlane
+from meseta.config.model_choosing import EmbeddedChooser
 from meseta.learn.dataset import DatasetError
 
 if TYPE_CHECKING:
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
     from meseta.config.resolved import Resolved
     from meseta.learn.routes import Route
 
-THRESHOLD, MARGIN = 0.5, 0.1
+_USUAL = EmbeddedChooser()
+THRESHOLD, MARGIN = _USUAL.threshold, _USUAL.margin
 """Where neither a configuration nor the command line says: the defaults of a configuration."""
 
 STANDS_FOR_A_KEY = "not-needed-here"

@@ -13,7 +13,7 @@ use super::clauses::clauses;
 use super::description::{Description, spaced};
 use super::embedder::Embedder;
 use super::points::Points;
-use super::prototypes::{MAX_POINTS, Point, prototypes};
+use super::prototypes::{Budget, Point, prototypes};
 use super::ridge::{self, Ridge};
 use super::scores::Scores;
 use super::words::{is_function_word, words};
@@ -51,7 +51,7 @@ pub struct Chooser {
     counts: Vec<f32>,
     centres: Vec<f32>,
     ridge: Option<Ridge>,
-    /// From 0 without examples towards 1 with many for each route.
+    /// From 0 without examples, or too many routes to learn from them, towards 1 with many for each route.
     learnt: f32,
     /// What a score lacks, on average, because it is a mean over several points.
     spread: f32,
@@ -69,18 +69,18 @@ impl Chooser {
         let vocabulary: HashSet<String> = names.iter().chain(told).flat_map(|text| words(text)).collect();
         let associations = Associations::among(vocabulary.iter().map(String::as_str));
 
-        let learnt = mean(routes.iter().map(|route| saturation(route.examples.len())));
-        let budget = MAX_POINTS.checked_div(routes.len()).unwrap_or(0).saturating_sub(1);
+        let budget = Budget::of(routes.len());
+        let learnt =
+            if budget.fits { mean(routes.iter().map(|route| saturation(route.examples.len()))) } else { 0.0 };
         let mut points: Vec<Point> =
             names.iter().enumerate().map(|(route, name)| Point::of(&embedder, route, name)).collect();
         for (at, route) in routes.iter().enumerate() {
-            points.extend(prototypes(&embedder, at, &route.examples, budget));
+            points.extend(prototypes(&embedder, at, &route.examples, budget.examples));
         }
-        let fitted = learnt > 0.0 && points.len() <= MAX_POINTS;
-        let ridge = fitted.then(|| Ridge::fit(&points, routes.len()));
+        let ridge = (learnt > 0.0).then(|| Ridge::fit(&points, routes.len()));
         for (route, description) in descriptions.iter().enumerate() {
             let told = description.sentences.iter().chain(&description.phrases);
-            points.extend(told.map(|text| Point::of(&embedder, route, text)));
+            points.extend(told.take(budget.told).map(|text| Point::of(&embedder, route, text)));
         }
 
         let dimension = embedder.dimension();

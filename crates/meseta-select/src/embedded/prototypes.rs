@@ -4,8 +4,34 @@ use super::algebra;
 use super::embedder::Embedder;
 use super::words::words;
 
-/// The regression over the points takes time with the third power of their number: this many are fitted within a second.
-pub(super) const MAX_POINTS: usize = 2048;
+/// The regression takes time with the third power of the points, and with their square times the routes: within these it is
+/// fitted in about a second.
+const MAX_FITTED: usize = 2048;
+const MAX_WORK: usize = 1_000_000_000;
+/// A query is compared with every point.
+const MAX_POINTS: usize = 8192;
+
+/// How many points there may be for each of so many routes, beside the one for its name.
+pub(super) struct Budget {
+    pub(super) examples: usize,
+    /// Sentences and phrases of the description.
+    pub(super) told: usize,
+    /// Whether the names and the examples within the budget can be fitted.
+    pub(super) fits: bool,
+}
+
+impl Budget {
+    pub(super) fn of(routes: usize) -> Budget {
+        let routes = routes.max(1);
+        let fitted = MAX_FITTED.min((MAX_WORK / routes).isqrt()) / routes;
+        let told = (MAX_POINTS / routes).max(1);
+        if fitted >= 2 {
+            Budget { examples: fitted - 1, told, fits: true }
+        } else {
+            Budget { examples: told, told, fits: false }
+        }
+    }
+}
 
 /// A text, or several like ones of the same route.
 pub(super) struct Point {
@@ -81,6 +107,16 @@ mod tests {
         assert_eq!(words, [vec!["east", "nearly east"], vec!["north", "nearly north"]]);
         assert!(kept[0].vector[1] > 0.3 && kept[1].vector[0].abs() < 1e-6);
         assert!((algebra::dot(&kept[0].vector, &kept[0].vector) - 1.0).abs() < 1e-5);
+    }
+
+    #[test]
+    fn many_routes_have_few_points_each() {
+        for routes in [0, 1, 2, 150, 629, 630, 3000, usize::MAX] {
+            let Budget { examples, told, fits } = Budget::of(routes);
+            assert!(examples >= 1 && told >= 1);
+            assert!(!fits || (examples + 1) * routes <= MAX_FITTED, "{routes}");
+            assert_eq!(fits, routes < 630, "{routes}");
+        }
     }
 
     #[test]
