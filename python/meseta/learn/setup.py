@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from meseta.learn.choosers import Embedded, OfPlane
 from meseta.config.model_choosing import EmbeddedChooser
+from meseta.learn.choosers import Embedded, OfPlane
 from meseta.learn.dataset import DatasetError
 
 if TYPE_CHECKING:
