@@ -44,7 +44,7 @@ async fn model(trip: &mut Trip, ask: &mut Ask) -> Result<Plan, Error> {
     if let Some((name, named)) = preferred.next() {
         let mut plan = plan(trip, &name, named);
         plan.then(preferred.map(|(name, _)| name));
-        session::stay(trip, ask, &name, &mut plan).await;
+        session::stay(trip, ask, &name, &mut plan, true).await;
         return Ok(plan);
     }
     let asked = ask.envelope.model.as_deref().unwrap_or_default();
@@ -63,7 +63,7 @@ async fn model(trip: &mut Trip, ask: &mut Ask) -> Result<Plan, Error> {
     let Some(named) = snapshot.find(name) else { return Err(not_found(&snapshot, asked)) };
     let mut plan = plan(trip, name, named);
     let name = plan.name().clone();
-    session::stay(trip, ask, &name, &mut plan).await;
+    session::stay(trip, ask, &name, &mut plan, false).await;
     Ok(plan)
 }
 

@@ -144,3 +144,41 @@ fn an_operators_rule_goes_before_all() {
     assert_eq!((reply.content().as_str(), reply.header("x-meseta-route")), ("other", Some("chat")));
     assert!(chooser.asked().is_empty());
 }
+
+#[test]
+fn with_a_budget_a_session_leaves_its_model_only_where_that_is_worth_it() {
+    for (percent, expected) in [(Some(0.0), "one"), (Some(100.0), "one"), (None, "other")] {
+        let (one, other) = providers();
+        let chooser = Provider::start(|request| {
+            if request.contains("Now we chat") { chooses(&["chat"]) } else { chooses(&["code"]) }
+        });
+        let street = street(&chooser, &one, &other, |document| {
+            if let Some(percent) = percent {
+                document["sessions"]["budget"] =
+                    json!({"percent": percent, "replenish_on_rebind": true, "cache_read_discount": 0.1});
+            }
+            for target in document["targets"].as_array_mut().expect("targets") {
+                // Leaving is dear: what is cached here is read at the full price there.
+                target["prompt_cache"]["window_ms"] = json!(300_000);
+                if target["name"] == "other" {
+                    target["price"]["input"] = json!(50.0);
+                }
+            }
+        });
+        let session = "x-meseta-session: s1\r\n";
+        assert_eq!(
+            post(&street, "/v1/chat/completions", session, &ask("sim/echo", "Sort.")).content(),
+            "one"
+        );
+        let asked = json!({"model": "sim/echo", "messages": [
+            {"role": "user", "content": "Sort."},
+            {"role": "assistant", "content": "one"},
+            {"role": "user", "content": "Now we chat."},
+        ]});
+        let reply = post(&street, "/v1/chat/completions", session, &asked);
+        assert_eq!(reply.content(), expected, "{percent:?}");
+        // The model that the session stayed with is not there any more: the preference's own stand in.
+        one.answer(|_| answer("503 Service Unavailable", "", "{}"));
+        assert_eq!(post(&street, "/v1/chat/completions", session, &asked).content(), "other");
+    }
+}
