@@ -145,12 +145,12 @@ mod tests {
 
     #[test]
     fn puts_an_answer_before_the_last_words_of_the_user() {
-        let body = r#"{"model":"m","x":[1.50],"messages":[{"role":"user","content":"a"},{"role":"assistant","content":"b"},{"role":"user","content":"c"}]}"#;
+        let body = r#"{"model":"m","x":[1.5],"messages":[{"role":"user","content":"a"},{"role":"assistant","content":"b"},{"role":"user","content":"c"}]}"#;
         let mut chat = thread(Dialect::OpenaiChat, body);
         chat.answered("weather eu", "It rains.");
         assert_eq!(
             text(&chat),
-            r#"{"model":"m","x":[1.50],"messages":[{"role":"user","content":"a"},{"role":"assistant","content":"b"},{"role":"assistant","name":"weather_eu","content":"It rains."},{"role":"user","content":"c"}]}"#
+            r#"{"model":"m","x":[1.5],"messages":[{"role":"user","content":"a"},{"role":"assistant","content":"b"},{"role":"assistant","name":"weather_eu","content":"It rains."},{"role":"user","content":"c"}]}"#
         );
         let mut messages = thread(Dialect::AnthropicMessages, body);
         messages.answered("weather", "It rains.");
