@@ -76,10 +76,9 @@ pub(crate) fn relay(mut trip: Trip, answer: Answer, journey: Option<Box<Journey>
     }
     respond::sign(&mut head.headers, &trip);
     let Member { target, model, .. } = &answer.choice.member;
-    let name = if target.name.ends_with("/*") {
-        format!("{}/{model}", target.provider)
-    } else {
-        target.name.to_string()
+    let name = match target.model {
+        None if !target.is_agent() => format!("{}/{model}", target.provider),
+        _ => target.name.to_string(),
     };
     if let Ok(name) = HeaderValue::from_str(&name) {
         head.headers.insert(respond::MODEL, name);
