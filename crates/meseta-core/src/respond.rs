@@ -17,6 +17,7 @@ use crate::histories::{KeptBody, Tap};
 use crate::retry_advice::{SHOULD_RETRY, retry_harms};
 use crate::stages::Stage;
 use crate::stages::relay::{Body, Inner, Seam};
+use crate::stages::send::content_type_is;
 use crate::stages::translate::seconds;
 use crate::trip::{Ended, Trip};
 
@@ -118,8 +119,7 @@ pub(crate) fn inner(mut trip: Trip, response: Response<Body>, ended: Ended) -> R
     if let Ok(session) = HeaderValue::from_str(&turn.session) {
         head.headers.insert(SESSION, session);
     }
-    let streamed =
-        head.headers.get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"));
+    let streamed = content_type_is(&head.headers, b"text/event-stream");
     let tap = Tap::new(histories.clone(), *turn, dialect, streamed);
     let body = KeptBody::new(body, tap, {
         let shared = shared.clone();

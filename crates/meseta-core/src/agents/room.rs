@@ -77,9 +77,7 @@ impl Rooms {
 
     /// Tells apart what happened before from what happens after.
     pub fn swaps(&self) -> watch::Receiver<u64> {
-        let mut swaps = self.swaps.subscribe();
-        swaps.mark_unchanged();
-        swaps
+        self.swaps.subscribe()
     }
 
     /// Waits until `ready` says so after an exchange of the snapshot; `swaps` is from before it was looked at.

@@ -1,7 +1,6 @@
 //! The conversation behind a request to agents: what Meseta keeps of it, and how much of it agents are shown.
 
 use http::{Method, StatusCode};
-use meseta_wire::envelope;
 use meseta_wire::history::{self, Bounds, JoinError};
 
 use crate::agents::Orchestration;
@@ -94,11 +93,9 @@ fn scope(caller: &Caller) -> Scope {
 }
 
 fn replace(ask: &mut Ask, body: Vec<u8>) -> Result<(), Error> {
-    ask.envelope = envelope::read(&body, ask.call.required()).map_err(|refusal| {
+    ask.replace(body).map_err(|refusal| {
         Error::new(Code::PlaneInternal, format!("A joined request is malformed: {refusal}."))
-    })?;
-    ask.body = body.into();
-    Ok(())
+    })
 }
 
 fn failed(error: &HistoryError) -> Error {

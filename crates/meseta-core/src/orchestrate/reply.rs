@@ -11,6 +11,7 @@ use meseta_wire::history;
 
 use crate::error::{Code, Error};
 use crate::stages::relay::Body;
+use crate::stages::send::content_type_is;
 use crate::trip::{Ended, Outcome};
 
 /// A longer answer is not handed on to another agent.
@@ -74,9 +75,7 @@ impl Reply {
 
     /// What it says, in the words of the client's dialect.
     pub fn said(&self, dialect: Dialect) -> Result<Said, Error> {
-        let events = self.head.headers.get(CONTENT_TYPE).is_some_and(|kind| {
-            kind.to_str().is_ok_and(|kind| kind.trim_start().starts_with("text/event-stream"))
-        });
+        let events = content_type_is(&self.head.headers, b"text/event-stream");
         let answer = history::answer(dialect, events, &self.bytes, MOST_BYTES).map_err(|_| {
             Error::new(
                 Code::UpstreamInvalidAnswer,

@@ -115,20 +115,9 @@ impl Cascade {
         counters: &Counters,
         ask: impl AsyncFnMut(Bytes) -> Result<Bytes, Unanswered>,
     ) -> Decision {
-        let started = Instant::now();
-        let mut passed = Vec::new();
-        let (step, names) = match self.ask(question, answers, ask).await {
-            Ok((step, chosen)) => (step, self.named(&chosen)),
-            Err(reason) => {
-                passed.push((Step::Model, reason));
-                (Step::Default, Vec::new())
-            }
-        };
-        let micros = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
-        let decision =
-            Decision { names, step, rule: None, probability: None, candidates: Vec::new(), passed, micros };
-        counters.count(&decision);
-        decision
+        let mut draft = Draft::begin();
+        let chosen = self.ask(question, answers, ask, &mut draft).await;
+        draft.end(chosen.unwrap_or((Step::Default, Vec::new())), counters)
     }
 
     pub fn routes(&self) -> &[Route] {
@@ -165,23 +154,13 @@ impl Cascade {
         counters: &Counters,
         ask: impl AsyncFnMut(Bytes) -> Result<Bytes, Unanswered>,
     ) -> Decision {
-        let started = Instant::now();
-        let mut draft = Draft::default();
-        let (step, names) = match self.first(question, &mut draft) {
-            Some(chosen) => chosen,
-            None => match self.ask(question, answers, ask).await {
-                Ok((step, chosen)) => (step, self.named(&chosen)),
-                Err(reason) => {
-                    draft.passed.push((Step::Model, reason));
-                    (Step::Default, self.default.iter().cloned().collect())
-                }
-            },
+        let mut draft = Draft::begin();
+        let chosen = match self.first(question, &mut draft) {
+            Some(chosen) => Some(chosen),
+            None => self.ask(question, answers, ask, &mut draft).await,
         };
-        let Draft { rule, probability, candidates, passed } = draft;
-        let micros = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
-        let decision = Decision { names, step, rule, probability, candidates, passed, micros };
-        counters.count(&decision);
-        decision
+        let default = || (Step::Default, self.default.iter().cloned().collect());
+        draft.end(chosen.unwrap_or_else(default), counters)
     }
 
     /// The steps that ask nobody.
@@ -235,7 +214,24 @@ impl Cascade {
         Some((Step::Embedded, self.named(&chosen)))
     }
 
+    /// The step that asks a model.
     async fn ask(
+        &self,
+        question: &Question<'_>,
+        answers: &Answers,
+        ask: impl AsyncFnMut(Bytes) -> Result<Bytes, Unanswered>,
+        draft: &mut Draft,
+    ) -> Option<(Step, Vec<Arc<str>>)> {
+        match self.asked(question, answers, ask).await {
+            Ok((step, chosen)) => Some((step, self.named(&chosen))),
+            Err(reason) => {
+                draft.passed.push((Step::Model, reason));
+                None
+            }
+        }
+    }
+
+    async fn asked(
         &self,
         question: &Question<'_>,
         answers: &Answers,
@@ -256,12 +252,33 @@ impl Cascade {
 }
 
 /// What becomes known of a decision on the way.
-#[derive(Default)]
 struct Draft {
+    started: Instant,
     rule: Option<Arc<str>>,
     probability: Option<f32>,
     candidates: Vec<(Arc<str>, f32)>,
     passed: Vec<(Step, Reason)>,
+}
+
+impl Draft {
+    fn begin() -> Draft {
+        Draft {
+            started: Instant::now(),
+            rule: None,
+            probability: None,
+            candidates: Vec::new(),
+            passed: Vec::new(),
+        }
+    }
+
+    /// The decision, which is counted.
+    fn end(self, (step, names): (Step, Vec<Arc<str>>), counters: &Counters) -> Decision {
+        let Draft { started, rule, probability, candidates, passed } = self;
+        let micros = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
+        let decision = Decision { names, step, rule, probability, candidates, passed, micros };
+        counters.count(&decision);
+        decision
+    }
 }
 
 /// At most `most` of the chosen, those that rank highest, in the order in which they were.

@@ -33,6 +33,15 @@ pub(crate) struct Ask {
     pub preferences: Option<Vec<PreferenceDocument>>,
 }
 
+impl Ask {
+    /// Puts another body in the place of what came.
+    pub fn replace(&mut self, body: Vec<u8>) -> Result<(), Refusal> {
+        self.envelope = envelope::read(&body, self.call.required())?;
+        self.body = body.into();
+        Ok(())
+    }
+}
+
 /// How much of a refused request's body is still taken in, so that a client that writes before it reads gets to see the
 /// answer instead of a broken connection, and may use the connection again.
 const DISCARD_BYTES: u64 = 128 * 1024 * 1024;

@@ -495,7 +495,7 @@ fn is_event_stream(headers: &HeaderMap, reading: &Reading) -> bool {
     }
 }
 
-fn content_type_is(headers: &HeaderMap, expected: &[u8]) -> bool {
+pub(crate) fn content_type_is(headers: &HeaderMap, expected: &[u8]) -> bool {
     headers.get(CONTENT_TYPE).is_some_and(|value| {
         let value = value.as_bytes();
         let end = value.iter().position(|byte| *byte == b';').unwrap_or(value.len());

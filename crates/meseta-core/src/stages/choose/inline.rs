@@ -1,7 +1,6 @@
 //! Routing preferences that a request brings along: they take the place of the configuration's for it, and are not sent on.
 
 use memchr::memmem;
-use meseta_wire::envelope;
 use meseta_wire::json::Json;
 use serde::Deserialize;
 
@@ -50,9 +49,7 @@ pub(crate) fn take(ask: &mut Ask, snapshot: &Snapshot) -> Result<(), Error> {
     }
     let preferences = if value.is_null() { None } else { Some(read(&value.to_text(), snapshot)?) };
     let body = Json::Object(fields).to_vec();
-    ask.envelope = envelope::read(&body, ask.call.required())
-        .map_err(|refusal| Error::new(Code::RequestInvalidField, format!("{refusal}.")))?;
-    ask.body = body.into();
+    ask.replace(body).map_err(|refusal| Error::new(Code::RequestInvalidField, format!("{refusal}.")))?;
     ask.preferences = preferences;
     Ok(())
 }
