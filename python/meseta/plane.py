@@ -217,7 +217,9 @@ class Plane:
     @property
     def snapshot(self) -> Snapshot:
         """The configuration in force with the instances that agents have now, without its secrets."""
-        return documents.redact(place(self._snapshot, self._placement))
+        with self._lock:
+            snapshot, placement = self._snapshot, self._placement
+        return documents.redact(place(snapshot, placement))
 
     @property
     def log_path(self) -> str | None:

@@ -133,14 +133,14 @@ class Crew:
                 )
 
     def row(self, traffic: Traffic, in_flight: Mapping[str, int]) -> dict[str, Any]:
-        """Return all of it as plain data; `in_flight` has the requests of each target."""
-        instances = [_row(one, in_flight.get(one.target, 0)) for _, one in sorted(self._instances.items())]
+        """Return all of it as plain data; `in_flight` has those of each target that the plane knows."""
+        instances = [_row(one, in_flight) for _, one in sorted(self._instances.items())]
         ready = sum(row["state"] in {State.READY, State.BUSY} for row in instances)
         since = traffic.last_request_seconds
         return {
             "id": self.spec.id,
             "driver": "process",
-            "state": self._state(busy=traffic.in_flight > 0),
+            "state": self._state({_state(one, in_flight) for one in self._instances.values()}, traffic),
             "ready": ready,
             "desired": self._desired,
             "minimum": self.spec.replicas.minimum,
@@ -174,21 +174,28 @@ class Crew:
             if one.state not in {State.READY, State.DRAINING} and one.failures.total
         ]
 
-    def _state(self, *, busy: bool) -> str:
-        states = {one.state for one in self._instances.values()}
-        if State.READY in states:
-            return State.BUSY if busy else State.READY
+    def _state(self, states: set[State], traffic: Traffic) -> str:
+        if not states.isdisjoint((State.READY, State.BUSY)):
+            return State.BUSY if traffic.in_flight > 0 else State.READY
         if self._failing():
             return State.FAILED
         return next((state for state in _TELLING if state in states), State.STOPPED)
 
 
-def _row(one: Instance, in_flight: int) -> dict[str, Any]:
-    busy = one.state is State.READY and in_flight > 0
+def _state(one: Instance, in_flight: Mapping[str, int]) -> State:
+    """Return the state that people see: nobody can ask an instance that the plane does not know yet."""
+    if one.state is not State.READY:
+        return one.state
+    if one.target not in in_flight:
+        return State.STARTING
+    return State.BUSY if in_flight[one.target] else State.READY
+
+
+def _row(one: Instance, in_flight: Mapping[str, int]) -> dict[str, Any]:
     left = None if one.again_at is None else max(0, round((one.again_at - time.time()) * 1000))
     return {
         "number": one.number,
-        "state": State.BUSY if busy else one.state,
+        "state": _state(one, in_flight),
         "since": round(one.since, 3),
         "port": None if one.handle is None else one.handle.port,
         "pid": None if one.handle is None else one.handle.pid,
@@ -197,7 +204,7 @@ def _row(one: Instance, in_flight: int) -> dict[str, Any]:
         "crash_loop": one.failures.crash_loop,
         "why": one.why,
         "until_ms": left,
-        "in_flight": in_flight,
+        "in_flight": in_flight.get(one.target, 0),
     }
 
 

@@ -20,7 +20,7 @@ class Served(Protocol):
         """Have these instances asked from now on; False when the plane has stopped."""
 
     def in_flight(self) -> Mapping[str, int]:
-        """Return how many requests each target has."""
+        """Return how many requests each target has that the plane knows."""
 
     def traffic(self) -> Mapping[str, Traffic]:
         """Return what each agent has to do."""

@@ -65,6 +65,7 @@ class PretendedPlane:
         self.work: dict[str, Traffic] = {}
         self.demand: queue.Queue[str] = queue.Queue()
         self.refuses: Exception | None = None
+        self.refuses_instances: Exception | None = None
         self.stopped = False
 
     @property
@@ -81,13 +82,15 @@ class PretendedPlane:
     def place(self, placement: Placement) -> bool:
         if self.refuses is not None:
             raise self.refuses
+        if self.refuses_instances is not None and placement.instances:
+            raise self.refuses_instances
         if self.stopped:
             return False
         self.placements.append(placement)
         return True
 
     def in_flight(self) -> dict[str, int]:
-        return dict(self.requests)
+        return {instance.name: self.requests.get(instance.name, 0) for instance in self.placed}
 
     def traffic(self) -> dict[str, Traffic]:
         return dict(self.work)

@@ -366,6 +366,17 @@ def test_a_plane_that_refuses_is_told_again(ship: Ship, spec: Make) -> None:
     ready(ship, "agent/weather/1")
 
 
+def test_an_instance_that_the_plane_does_not_know_is_not_ready(ship: Ship, spec: Make) -> None:
+    ship.plane.refuses_instances = SnapshotError("Not yet.")
+    ship.follow(spec())
+    until(lambda: ship.said("The plane did not take the agents' instances: Not yet."))
+    row = ship.row("weather")
+    assert (row["state"], row["ready"], row["instances"][0]["state"]) == ("starting", 0, "starting")
+    ship.plane.refuses_instances = None
+    until(lambda: ship.row("weather")["ready"] == 1)
+    assert ship.plane.members == ["agent/weather/1"]
+
+
 def test_signals_of_a_process_are_as_a_shell_has_them(ship: Ship, spec: Make) -> None:
     # Not Python, which would change them itself.
     ship.follow(spec(command=["cat", "/proc/self/status"], restart=Restart(600_000, 600_000)))
