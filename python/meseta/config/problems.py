@@ -146,6 +146,11 @@ CODES = (
         "Remove the key that loses.",
     ),
     Code(
+        "config.not_shared",
+        "`store.shared` is set, and the file asks for something that each replica has for itself.",
+        "Have the load balancer bring what belongs together to one replica, as the message says.",
+    ),
+    Code(
         "config.changed_default",
         "A default of Meseta differs from the one that this kind of file was written for.",
         "Write the value that you want into the file.",

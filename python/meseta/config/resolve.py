@@ -179,10 +179,19 @@ class _Run:
             "context_key": None,
             "latencies": {},
         }
+        if document["shared"] is not None and document["histories"] is not None:
+            self._warn_of_replicas()
         builders = (naming, references, pools, hub, sessions, self.sources)
         self.problems += [problem for builder in builders for problem in builder.problems]
         self.sources.problems.clear()
         return document
+
+    def _warn_of_replicas(self) -> None:
+        """Say that a conversation which comes to another replica is a new one there."""
+        message = "Conversations that `history: keep` keeps are each replica's own and are not in `shared`."
+        hint = "Have the load balancer bring a session to one replica, by its header x-meseta-session."
+        path: KeyPath = ("store", "shared")
+        self.problems.append(self.loaded.warning("config.not_shared", path, message, hint, key=True))
 
     def _listeners(self, config: File | PlanoFile, providers: Sequence[PlanoProvider]) -> ListenerBuilder:
         builder = ListenerBuilder(self.loaded, self.environment)
