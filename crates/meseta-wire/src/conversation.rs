@@ -9,6 +9,8 @@
 //! - A tool call's arguments are JSON text (`{}` where there are none), unless the tool takes free text.
 //! - Counts of tokens mean what [`Usage`] says, whatever the provider means.
 
+mod owned;
+
 use std::borrow::Cow;
 
 use serde_json::Number;

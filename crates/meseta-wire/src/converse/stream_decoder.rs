@@ -330,7 +330,7 @@ impl StreamDecoder {
         let sequence = stop.additional_model_response_fields.as_ref();
         let sequence = sequence.and_then(|fields| fields.get("stop_sequence")).and_then(Json::as_str);
         let reason = stop.stop_reason.as_ref().map_or("end_turn", |Key(reason)| reason);
-        self.finish = Some(owned(&stop::decode(reason, sequence)));
+        self.finish = Some(stop::decode(cut(reason), sequence.map(cut)).into_owned());
         if self.usage.is_some() {
             self.finish(out);
         }
@@ -352,19 +352,9 @@ fn close(open: Open, out: &mut dyn FnMut(Event<'_>)) {
     out(Event::BlockEnd { index: open.ours });
 }
 
-/// A reason that outlives its event; words are cut, for it is kept.
-fn owned(finish: &Finish<'_>) -> Finish<'static> {
-    let own = |text: &str| text.chars().take(256).collect::<String>().into();
-    match finish {
-        Finish::Stop => Finish::Stop,
-        Finish::StopSequence(sequence) => Finish::StopSequence(sequence.as_deref().map(own)),
-        Finish::Length => Finish::Length,
-        Finish::ToolCalls => Finish::ToolCalls,
-        Finish::ContentFilter => Finish::ContentFilter,
-        Finish::Refusal => Finish::Refusal,
-        Finish::Pause => Finish::Pause,
-        Finish::Other(word) => Finish::Other(own(word)),
-    }
+/// Of a word that is kept, what is worth keeping.
+fn cut(word: &str) -> &str {
+    word.char_indices().nth(256).map_or(word, |(at, _)| word.split_at(at).0)
 }
 
 fn read<'a, T: Deserialize<'a>>(data: &'a [u8]) -> Result<T, String> {

@@ -182,7 +182,8 @@ impl StreamEncoder {
                 if let Some(cited) = self.texts.iter_mut().rfind(|cited| cited.index == index)
                     && held < grounding::MOST_CITATIONS
                 {
-                    cited.citations.push(owned(citation));
+                    // What was cited has no place in this dialect.
+                    cited.citations.push(Citation { cited: None, ..citation.clone() }.into_owned());
                 }
             }
             (Kind::Text, Delta::Logprobs(tokens)) => {
@@ -263,17 +264,6 @@ impl StreamEncoder {
 /// Nothing in what is written can fail to serialise, and a vector takes everything.
 fn write_json(value: &(impl Serialize + ?Sized), out: &mut Vec<u8>) {
     let _ = serde_json::to_writer(out, value);
-}
-
-fn owned(citation: &Citation<'_>) -> Citation<'static> {
-    let owned = |text: &Option<std::borrow::Cow<'_, str>>| text.clone().map(|text| text.into_owned().into());
-    Citation {
-        url: owned(&citation.url),
-        title: owned(&citation.title),
-        cited: None,
-        start: citation.start,
-        end: citation.end,
-    }
 }
 
 fn too_long() -> Failure<'static> {

@@ -3,12 +3,11 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use super::Kept;
 use super::stored::{Inline, write};
-use super::{Kept, owned};
 use crate::conversation::{Block, Delta, Event, Message, Part, Role, Text, Thought, ToolCall};
 use crate::dialect::{Dialect, StreamDecoder, decode_answer};
 use crate::json::Json;
-use crate::signature::Signature;
 use crate::sse::{self, Cursor};
 
 /// What may stand around an answer in its document, or in one event of its stream: some APIs repeat the instructions and
@@ -126,8 +125,7 @@ impl AnswerReader {
                 let text = std::str::from_utf8(&body).map_err(|_| Broken::Failed)?;
                 let json = Json::parse(text).map_err(|_| Broken::Failed)?;
                 let answer = decode_answer(self.dialect, &json).map_err(|_| Broken::Failed)?;
-                let message = Message { role: Role::Assistant, name: None, parts: answer.parts };
-                owned::message(message).parts
+                answer.parts.into_iter().map(Part::into_owned).collect()
             }
             Form::Stream(stream) => stream.finish(self.limit)?,
         };
@@ -263,22 +261,19 @@ fn delta_bytes(delta: &Delta<'_>) -> usize {
 }
 
 fn begun(block: Block<'_>) -> Part<'static> {
-    let own = |text: Cow<'_, str>| Cow::Owned(text.into_owned());
-    match block {
+    match block.into_owned() {
         Block::Text => Part::Text(Text::default()),
         Block::Refusal => Part::Refusal(Cow::Borrowed("")),
-        Block::Thought { id } => Part::Thought(Thought { id: id.map(own), ..Thought::default() }),
-        Block::RedactedThought(signature) => Part::Thought(Thought {
-            signature: Some(signature.into_owned()),
-            redacted: true,
-            ..Thought::default()
-        }),
+        Block::Thought { id } => Part::Thought(Thought { id, ..Thought::default() }),
+        Block::RedactedThought(signature) => {
+            Part::Thought(Thought { signature: Some(signature), redacted: true, ..Thought::default() })
+        }
         Block::ToolCall { id, name, custom, signature } => Part::ToolCall(ToolCall {
-            id: own(id),
-            name: own(name),
+            id,
+            name,
             arguments: Cow::Borrowed(""),
             custom,
-            signature: signature.map(Signature::into_owned),
+            signature,
             cache: None,
         }),
     }
@@ -287,7 +282,7 @@ fn begun(block: Block<'_>) -> Part<'static> {
 fn add(part: &mut Part<'static>, delta: Delta<'_>) {
     match (part, delta) {
         (Part::Text(text), Delta::Text(piece)) => text.text.to_mut().push_str(&piece),
-        (Part::Text(text), Delta::Citation(citation)) => text.citations.push(owned::citation(citation)),
+        (Part::Text(text), Delta::Citation(citation)) => text.citations.push(citation.into_owned()),
         (Part::Refusal(text), Delta::Refusal(piece)) => text.to_mut().push_str(&piece),
         (Part::Thought(thought), Delta::Thought(piece)) => thought.text.to_mut().push_str(&piece),
         (Part::Thought(thought), Delta::Signature(signature)) => {

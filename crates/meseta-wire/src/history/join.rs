@@ -5,7 +5,7 @@ use std::fmt;
 use super::document::{Conversation, write};
 use super::known::{Known, known};
 use super::view::{Bounds, view};
-use super::{Kept, decode, is_system, owned, parse};
+use super::{Kept, decode, is_system, parse};
 use crate::conversation::{Message, Part};
 use crate::dialect::Dialect;
 use crate::feature::Refused;
@@ -152,5 +152,5 @@ fn same(ours: &[Message<'_>], kept: &[&Message<'_>]) -> bool {
 }
 
 fn keep(instructions: bool, message: &Message<'_>) -> Kept<'static> {
-    Kept { instructions, message: owned::message(message.clone()) }
+    Kept { instructions, message: message.clone().into_owned() }
 }

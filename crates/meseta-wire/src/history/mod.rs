@@ -8,7 +8,6 @@ mod answer;
 mod document;
 mod join;
 mod known;
-mod owned;
 mod stored;
 mod view;
 
@@ -36,7 +35,7 @@ pub struct Kept<'a> {
 
 impl Kept<'_> {
     pub fn into_owned(self) -> Kept<'static> {
-        Kept { instructions: self.instructions, message: owned::message(self.message) }
+        Kept { instructions: self.instructions, message: self.message.into_owned() }
     }
 }
 
@@ -44,7 +43,7 @@ impl Kept<'_> {
 pub fn messages(dialect: Dialect, body: &[u8]) -> Result<Vec<Message<'static>>, Malformed> {
     let json = parse(body)?;
     let request = decode(dialect, &json)?;
-    Ok(request.messages.into_iter().map(owned::message).collect())
+    Ok(request.messages.into_iter().map(Message::into_owned).collect())
 }
 
 fn parse(body: &[u8]) -> Result<Json<'_>, Malformed> {

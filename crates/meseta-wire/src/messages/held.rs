@@ -2,8 +2,7 @@
 
 use std::borrow::Cow;
 
-use crate::conversation::{Block, Citation, Delta};
-use crate::signature::Signature;
+use crate::conversation::{Block, Delta};
 
 #[derive(Debug)]
 pub(super) struct Held {
@@ -15,7 +14,12 @@ pub(super) struct Held {
 
 impl Held {
     pub fn new(source: u32, block: &Block<'_>) -> Held {
-        Held { source, block: own_block(block), deltas: Vec::new(), ended: false }
+        let block = match block {
+            // The id of a thought has no place in this dialect.
+            Block::Thought { .. } => Block::Thought { id: None },
+            block => block.clone().into_owned(),
+        };
+        Held { source, block, deltas: Vec::new(), ended: false }
     }
 
     /// Pieces of one text are kept as one.
@@ -33,35 +37,13 @@ fn own(text: &str) -> Cow<'static, str> {
     Cow::Owned(text.to_owned())
 }
 
-fn own_block(block: &Block<'_>) -> Block<'static> {
-    match block {
-        Block::Text => Block::Text,
-        Block::Refusal => Block::Refusal,
-        // The id of a thought has no place in this dialect.
-        Block::Thought { .. } => Block::Thought { id: None },
-        Block::RedactedThought(signature) => Block::RedactedThought(signature.clone().into_owned()),
-        Block::ToolCall { id, name, custom, signature } => Block::ToolCall {
-            id: own(id),
-            name: own(name),
-            custom: *custom,
-            signature: signature.clone().map(Signature::into_owned),
-        },
-    }
-}
-
 fn own_delta(delta: &Delta<'_>) -> Option<Delta<'static>> {
     Some(match delta {
         Delta::Text(text) | Delta::Refusal(text) => Delta::Text(own(text)),
         Delta::Thought(text) => Delta::Thought(own(text)),
         Delta::Arguments(text) => Delta::Arguments(own(text)),
         Delta::Signature(signature) => Delta::Signature(signature.clone().into_owned()),
-        Delta::Citation(citation) => Delta::Citation(Citation {
-            url: citation.url.as_deref().map(own),
-            title: citation.title.as_deref().map(own),
-            cited: citation.cited.as_deref().map(own),
-            start: citation.start,
-            end: citation.end,
-        }),
+        Delta::Citation(citation) => Delta::Citation(citation.clone().into_owned()),
         Delta::Logprobs(_) => return None,
     })
 }

@@ -175,7 +175,8 @@ impl StreamDecoder {
                 let delta = Json::parse(line.delta.ok_or(Garbage)?.get())?;
                 let text = |key| delta.get(key).and_then(Json::as_str);
                 if let Some(reason) = text("stop_reason") {
-                    self.finish = Some(owned(answer::read_finish(Some(reason), text("stop_sequence"))));
+                    let finish = answer::read_finish(Some(reason), text("stop_sequence"));
+                    self.finish = Some(finish.into_owned());
                 }
             }
             "message_stop" => {
@@ -364,17 +365,4 @@ fn end_block(open: Open, out: &mut dyn FnMut(Event<'_>)) {
         out(Event::Delta { index: open.ours, delta: Delta::Arguments(Cow::Borrowed("{}")) });
     }
     out(Event::BlockEnd { index: open.ours });
-}
-
-fn owned(finish: Finish<'_>) -> Finish<'static> {
-    match finish {
-        Finish::Stop => Finish::Stop,
-        Finish::StopSequence(text) => Finish::StopSequence(text.map(|text| Cow::Owned(text.into_owned()))),
-        Finish::Length => Finish::Length,
-        Finish::ToolCalls => Finish::ToolCalls,
-        Finish::ContentFilter => Finish::ContentFilter,
-        Finish::Refusal => Finish::Refusal,
-        Finish::Pause => Finish::Pause,
-        Finish::Other(word) => Finish::Other(Cow::Owned(word.into_owned())),
-    }
 }

@@ -94,7 +94,7 @@ impl Partial {
             // What closes here has not been told; only the reason has, if there is one.
             decoder.end(&mut |event| {
                 if let Event::Finish { finish, usage } = event {
-                    partial.finish = Some(own_finish(&finish));
+                    partial.finish = Some(finish.into_owned());
                     partial.usage = usage.or(partial.usage);
                 }
             });
@@ -125,7 +125,7 @@ impl Partial {
                 }
                 self.blocks.push(Told {
                     index: *index,
-                    block: own_block(block),
+                    block: block.clone().into_owned(),
                     text: String::new(),
                     ended: false,
                     complete: false,
@@ -141,7 +141,7 @@ impl Partial {
             }
             Event::Finish { finish, usage } => {
                 self.stage = self.stage.max(Stage::Finished);
-                self.finish = Some(own_finish(finish));
+                self.finish = Some(finish.clone().into_owned());
                 self.usage = usage.or(self.usage);
             }
             Event::Ping | Event::Failed(_) => {}
@@ -285,36 +285,4 @@ pub(super) fn each_event(dialect: Dialect, raw: &[u8], mut take: impl FnMut(&str
 fn typed(data: &[u8]) -> Option<String> {
     let json = Json::parse(std::str::from_utf8(data).ok()?).ok()?;
     Some(json.get("type")?.as_str()?.to_owned())
-}
-
-fn own(text: &str) -> Cow<'static, str> {
-    Cow::Owned(text.to_owned())
-}
-
-fn own_block(block: &Block<'_>) -> Block<'static> {
-    match block {
-        Block::Text => Block::Text,
-        Block::Refusal => Block::Refusal,
-        Block::Thought { id } => Block::Thought { id: id.as_deref().map(own) },
-        Block::RedactedThought(signature) => Block::RedactedThought(signature.clone().into_owned()),
-        Block::ToolCall { id, name, custom, signature } => Block::ToolCall {
-            id: own(id),
-            name: own(name),
-            custom: *custom,
-            signature: signature.clone().map(Signature::into_owned),
-        },
-    }
-}
-
-fn own_finish(finish: &Finish<'_>) -> Finish<'static> {
-    match finish {
-        Finish::Stop => Finish::Stop,
-        Finish::StopSequence(sequence) => Finish::StopSequence(sequence.as_deref().map(own)),
-        Finish::Length => Finish::Length,
-        Finish::ToolCalls => Finish::ToolCalls,
-        Finish::ContentFilter => Finish::ContentFilter,
-        Finish::Refusal => Finish::Refusal,
-        Finish::Pause => Finish::Pause,
-        Finish::Other(word) => Finish::Other(own(word)),
-    }
 }
