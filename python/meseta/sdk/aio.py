@@ -11,16 +11,17 @@ plane retries, and knows when that is safe. All raise `CallError`, and ValueErro
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar
 
 from meseta.sdk.connection import newest
+from meseta.sdk.derived import show_as_function
 from meseta.sdk.parallel import Ask, fan_out_by
 from meseta.sdk.requests import Requests
 from meseta.sdk.sequence import chain_by
 from meseta.sdk.supervision import Outcome, Step, supervise_by
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Mapping, Sequence
+    from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
     from types import TracebackType
     from typing import Literal
 
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
     from meseta.sdk.supervision import Chooser
 
 __all__ = ["Ask", "Client", "Outcome", "Step", "Stream", "call", "chain", "fan_out", "stream", "supervise"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class Stream:
@@ -79,13 +83,25 @@ class Client:
         self._requests = Requests(connection or newest())
 
     async def call(
-        self, to: str, messages: str | Sequence[Message], *, seconds: float | None = None, **parameters: Any
+        self,
+        /,
+        to: str,
+        messages: str | Sequence[Message],
+        *,
+        seconds: float | None = None,
+        **parameters: Any,
     ) -> Answer:
         """Ask `to` and return its whole answer."""
         return await self._requests.whole(to, messages, seconds, parameters)
 
     def stream(
-        self, to: str, messages: str | Sequence[Message], *, seconds: float | None = None, **parameters: Any
+        self,
+        /,
+        to: str,
+        messages: str | Sequence[Message],
+        *,
+        seconds: float | None = None,
+        **parameters: Any,
     ) -> Stream:
         """Ask `to` and return its answer as it comes. Nothing is sent before the first text is asked for."""
         return Stream(*self._requests.streamed(to, messages, seconds, parameters))
@@ -145,12 +161,23 @@ class Client:
         await self.aclose()
 
 
-async def call(
-    to: str, messages: str | Sequence[Message], *, seconds: float | None = None, **parameters: Any
-) -> Answer:
-    """Ask `to` and return its whole answer."""
-    async with Client() as client:
-        return await client.call(to, messages, seconds=seconds, **parameters)
+def _alone(
+    method: Callable[Concatenate[Client, P], Coroutine[Any, Any, T]],
+) -> Callable[P, Coroutine[Any, Any, T]]:
+    """Make a function of a method: with a client of its own for each call."""
+
+    async def function(*args: P.args, **kwargs: P.kwargs) -> T:
+        async with Client() as client:
+            return await method(client, *args, **kwargs)
+
+    show_as_function(function, method)
+    return function
+
+
+call = _alone(Client.call)
+fan_out = _alone(Client.fan_out)
+chain = _alone(Client.chain)
+supervise = _alone(Client.supervise)
 
 
 def stream(
@@ -158,46 +185,3 @@ def stream(
 ) -> Stream:
     """Ask `to` and return its answer as it comes. Nothing is sent before the first text is asked for."""
     return Stream(*Requests(newest(), keep=False).streamed(to, messages, seconds, parameters))
-
-
-async def fan_out(
-    to: Sequence[str | Ask],
-    messages: str | Sequence[Message] = (),
-    *,
-    wait: Literal["all", "first"] | int = "all",
-    seconds: float | None = None,
-) -> list[Answer]:
-    """Ask several at once and return the answers in the order asked, once `wait` of them are there.
-
-    The others are cancelled. Raises FanOutError as soon as `wait` cannot be reached any more.
-    """
-    async with Client() as client:
-        return await client.fan_out(to, messages, wait=wait, seconds=seconds)
-
-
-async def chain(
-    to: Sequence[str], messages: str | Sequence[Message], *, seconds: float | None = None
-) -> list[Answer]:
-    """Ask one after another; each sees the answers before it, named, before the user's last words."""
-    async with Client() as client:
-        return await client.chain(to, messages, seconds=seconds)
-
-
-async def supervise(
-    agents: Mapping[str, str],
-    messages: str | Sequence[Message],
-    *,
-    by: str | Chooser,
-    steps: int = 6,
-    seconds: float | None = None,
-    usd: float | None = None,
-    final: str | None = None,
-) -> Outcome:
-    """Choose an agent, let it answer, and choose again until all is answered or the budget spent.
-
-    `Client.supervise` describes the arguments.
-    """
-    async with Client() as client:
-        return await client.supervise(
-            agents, messages, by=by, steps=steps, seconds=seconds, usd=usd, final=final
-        )

@@ -6,22 +6,24 @@ asynchronous code call `meseta.aio`, since these functions block the thread that
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar
 
 from meseta.sdk import aio, private_loop
+from meseta.sdk.derived import show_as_function, show_as_method
 from meseta.sdk.parallel import Ask
 from meseta.sdk.supervision import Outcome, Step
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Coroutine, Sequence
     from types import TracebackType
-    from typing import Literal
 
     from meseta.sdk.answers import Answer, Message
     from meseta.sdk.connection import Connection
-    from meseta.sdk.supervision import Chooser
 
 __all__ = ["Ask", "Client", "Outcome", "Step", "Stream", "call", "chain", "fan_out", "stream", "supervise"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class Stream:
@@ -60,6 +62,18 @@ class Stream:
         self.close()
 
 
+def _waiting_method(
+    method: Callable[Concatenate[aio.Client, P], Coroutine[Any, Any, T]],
+) -> Callable[Concatenate[Client, P], T]:
+    """Make a method that waits for what the asynchronous one brings."""
+
+    def waiting(self: Client, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return private_loop.run(method(self._client, *args, **kwargs))
+
+    show_as_method(waiting, method)
+    return waiting
+
+
 class Client:
     """Calls over one set of kept connections; `with Client() as client`. Thread-safe.
 
@@ -69,62 +83,22 @@ class Client:
     def __init__(self, connection: Connection | None = None) -> None:
         self._client = aio.Client(connection)
 
-    def call(
-        self, to: str, messages: str | Sequence[Message], *, seconds: float | None = None, **parameters: Any
-    ) -> Answer:
-        """Ask `to` and return its whole answer."""
-        return private_loop.run(self._client.call(to, messages, seconds=seconds, **parameters))
+    call = _waiting_method(aio.Client.call)
+    fan_out = _waiting_method(aio.Client.fan_out)
+    chain = _waiting_method(aio.Client.chain)
+    supervise = _waiting_method(aio.Client.supervise)
 
     def stream(
-        self, to: str, messages: str | Sequence[Message], *, seconds: float | None = None, **parameters: Any
-    ) -> Stream:
-        """Ask `to` and return its answer as it comes. Nothing is sent before the first text is asked for."""
-
-        async def begin() -> aio.Stream:
-            return self._client.stream(to, messages, seconds=seconds, **parameters)
-
-        return Stream(private_loop.run(begin()))
-
-    def fan_out(
         self,
-        to: Sequence[str | Ask],
-        messages: str | Sequence[Message] = (),
-        *,
-        wait: Literal["all", "first"] | int = "all",
-        seconds: float | None = None,
-    ) -> list[Answer]:
-        """Ask several at once and return the answers in the order asked, once `wait` of them are there.
-
-        The others are cancelled. Raises FanOutError as soon as `wait` cannot be reached any more.
-        """
-        return private_loop.run(self._client.fan_out(to, messages, wait=wait, seconds=seconds))
-
-    def chain(
-        self, to: Sequence[str], messages: str | Sequence[Message], *, seconds: float | None = None
-    ) -> list[Answer]:
-        """Ask one after another; each sees the answers before it, named, before the user's last words."""
-        return private_loop.run(self._client.chain(to, messages, seconds=seconds))
-
-    def supervise(
-        self,
-        agents: Mapping[str, str],
+        /,
+        to: str,
         messages: str | Sequence[Message],
         *,
-        by: str | Chooser,
-        steps: int = 6,
         seconds: float | None = None,
-        usd: float | None = None,
-        final: str | None = None,
-    ) -> Outcome:
-        """Choose an agent, let it answer, and choose again until all is answered or the budget spent.
-
-        `meseta.sdk.aio.Client.supervise` describes the arguments.
-        """
-        return private_loop.run(
-            self._client.supervise(
-                agents, messages, by=by, steps=steps, seconds=seconds, usd=usd, final=final
-            )
-        )
+        **parameters: Any,
+    ) -> Stream:
+        """Ask `to` and return its answer as it comes. Nothing is sent before the first text is asked for."""
+        return _begun(lambda: self._client.stream(to, messages, seconds=seconds, **parameters))
 
     def close(self) -> None:
         """Close the kept connections."""
@@ -139,59 +113,31 @@ class Client:
         self.close()
 
 
-def call(
-    to: str, messages: str | Sequence[Message], *, seconds: float | None = None, **parameters: Any
-) -> Answer:
-    """Ask `to` and return its whole answer."""
-    return private_loop.run(aio.call(to, messages, seconds=seconds, **parameters))
+def _waiting_function(function: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, T]:
+    """Make a function that waits for what the asynchronous one brings."""
+
+    def waiting(*args: P.args, **kwargs: P.kwargs) -> T:
+        return private_loop.run(function(*args, **kwargs))
+
+    show_as_function(waiting, function)
+    return waiting
+
+
+call = _waiting_function(aio.call)
+fan_out = _waiting_function(aio.fan_out)
+chain = _waiting_function(aio.chain)
+supervise = _waiting_function(aio.supervise)
 
 
 def stream(
     to: str, messages: str | Sequence[Message], *, seconds: float | None = None, **parameters: Any
 ) -> Stream:
     """Ask `to` and return its answer as it comes. Nothing is sent before the first text is asked for."""
-
-    async def begin() -> aio.Stream:
-        return aio.stream(to, messages, seconds=seconds, **parameters)
-
-    return Stream(private_loop.run(begin()))
+    return _begun(lambda: aio.stream(to, messages, seconds=seconds, **parameters))
 
 
-def fan_out(
-    to: Sequence[str | Ask],
-    messages: str | Sequence[Message] = (),
-    *,
-    wait: Literal["all", "first"] | int = "all",
-    seconds: float | None = None,
-) -> list[Answer]:
-    """Ask several at once and return the answers in the order asked, once `wait` of them are there.
+def _begun(begin: Callable[[], aio.Stream]) -> Stream:
+    async def on_the_loop() -> aio.Stream:
+        return begin()
 
-    The others are cancelled. Raises FanOutError as soon as `wait` cannot be reached any more.
-    """
-    return private_loop.run(aio.fan_out(to, messages, wait=wait, seconds=seconds))
-
-
-def chain(
-    to: Sequence[str], messages: str | Sequence[Message], *, seconds: float | None = None
-) -> list[Answer]:
-    """Ask one after another; each sees the answers before it, named, before the user's last words."""
-    return private_loop.run(aio.chain(to, messages, seconds=seconds))
-
-
-def supervise(
-    agents: Mapping[str, str],
-    messages: str | Sequence[Message],
-    *,
-    by: str | Chooser,
-    steps: int = 6,
-    seconds: float | None = None,
-    usd: float | None = None,
-    final: str | None = None,
-) -> Outcome:
-    """Choose an agent, let it answer, and choose again until all is answered or the budget spent.
-
-    `meseta.sdk.aio.Client.supervise` describes the arguments.
-    """
-    return private_loop.run(
-        aio.supervise(agents, messages, by=by, steps=steps, seconds=seconds, usd=usd, final=final)
-    )
+    return Stream(private_loop.run(on_the_loop()))

@@ -6,6 +6,7 @@ import asyncio
 import inspect
 import json
 import multiprocessing
+import pickle
 import socket
 import threading
 from collections.abc import AsyncIterator, Iterator
@@ -36,6 +37,21 @@ def test_both_surfaces_are_the_same() -> None:
         assert ours == theirs
         assert inspect.signature(getattr(aio.Client, name)) == inspect.signature(getattr(client.Client, name))
         assert list(inspect.signature(getattr(aio.Client, name)).parameters)[1:] == list(ours.parameters)
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_every_form_shows_itself_as_if_it_were_written_out(name: str) -> None:
+    method = getattr(aio.Client, name)
+    for module in (aio, client):
+        function, own = getattr(module, name), getattr(module.Client, name)
+        for form in (function, own):
+            assert form.__name__ == name
+            assert form.__module__ == module.__name__
+            assert inspect.iscoroutinefunction(form) is (module is aio and name != "stream")
+            assert form.__doc__.splitlines()[0] == method.__doc__.splitlines()[0]
+        assert (function.__qualname__, own.__qualname__) == (name, f"Client.{name}")
+        for form in (function, own):
+            assert pickle.loads(pickle.dumps(form)) is form
 
 
 def test_a_call(gateway: Gateway) -> None:
@@ -115,6 +131,13 @@ def test_a_stream(gateway: Gateway, kept: bool) -> None:
     assert answer.message["tool_calls"] == [{"type": "function", "id": "c1", "function": function}]
     assert answer.usage is not None
     assert gateway.asked[0].document["stream"] is True
+
+
+def test_a_parameter_may_have_any_name(gateway: Gateway) -> None:
+    with meseta.connect(gateway.url), meseta.sdk.Client() as one:
+        one.call("m", "Go", self=1)
+        meseta.call("m", "Go", self=2)
+    assert [asked.document["self"] for asked in gateway.asked] == [1, 2]
 
 
 def test_a_whole_answer_where_a_stream_was_asked_for(gateway: Gateway) -> None:
