@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from meseta.lazy import lazily
+
 if TYPE_CHECKING:
     from meseta.config.load import Loaded, load_bytes, load_file
     from meseta.config.problems import CODES, Code, ConfigError, Problem
@@ -32,29 +34,19 @@ __all__ = [
 ]
 
 _HOMES = {
-    "CODES": "problems",
-    "Code": "problems",
-    "ConfigError": "problems",
-    "Loaded": "load",
-    "Problem": "problems",
-    "Resolved": "resolved",
-    "Snapshot": "snapshot",
-    "json_schema": "schema",
-    "load_bytes": "load",
-    "load_file": "load",
-    "redact": "snapshot",
-    "resolve_file": "resolve",
-    "resolve_loaded": "resolve",
+    "CODES": "meseta.config.problems",
+    "Code": "meseta.config.problems",
+    "ConfigError": "meseta.config.problems",
+    "Loaded": "meseta.config.load",
+    "Problem": "meseta.config.problems",
+    "Resolved": "meseta.config.resolved",
+    "Snapshot": "meseta.config.snapshot",
+    "json_schema": "meseta.config.schema",
+    "load_bytes": "meseta.config.load",
+    "load_file": "meseta.config.load",
+    "redact": "meseta.config.snapshot",
+    "resolve_file": "meseta.config.resolve",
+    "resolve_loaded": "meseta.config.resolve",
 }
 
-
-def __getattr__(name: str) -> object:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'meseta.config' has no attribute {name!r}")
-    from importlib import import_module
-
-    return getattr(import_module(f"meseta.config.{_HOMES[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__getattr__, __dir__ = lazily(__name__, _HOMES)

@@ -1,11 +1,13 @@
 """The Python SDK: SDKs of vendors through the plane, agents made of functions, and orchestration in code.
 
-Names are loaded on first use. `import meseta` has the same ones.
+Names are loaded on first use. `import meseta` has those that programs need most.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+
+from meseta.lazy import lazily
 
 if TYPE_CHECKING:
     from meseta.sdk import aio
@@ -64,7 +66,7 @@ _HOMES = {
     "Stream": "meseta.sdk.client",
     "Usage": "meseta.sdk.answers",
     "agent": "meseta.sdk.agents",
-    "aio": "meseta.sdk",
+    "aio": "meseta.sdk.aio",
     "call": "meseta.sdk.client",
     "chain": "meseta.sdk.client",
     "connect": "meseta.sdk.connection",
@@ -77,16 +79,4 @@ _HOMES = {
     "supervise": "meseta.sdk.client",
 }
 
-
-def __getattr__(name: str) -> object:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'meseta.sdk' has no attribute {name!r}")
-    from importlib import import_module
-
-    if name == "aio":
-        return import_module("meseta.sdk.aio")
-    return getattr(import_module(_HOMES[name]), name)
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__getattr__, __dir__ = lazily(__name__, _HOMES)
