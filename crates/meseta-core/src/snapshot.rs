@@ -16,7 +16,7 @@ use crate::document::{AgentDocument, refuse};
 use crate::health::Health;
 use crate::histories::HistoriesDocument;
 pub(crate) use crate::pool::{Member, Policy, Pool};
-use crate::select::{Cascade, ChooserDocument, Embedders, Offer, PreferenceDocument};
+use crate::select::{Cascade, ChooserDocument, Embedders, Offer, PreferenceDocument, SharedSteps};
 pub use crate::target::{Address, CompiledAuth, Origin, Target, Timeouts};
 
 /// The compiled document. Immutable; swapped whole.
@@ -125,8 +125,8 @@ impl Snapshot {
             pools.insert(name, Arc::new(Pool::compile(pool, &by_name, before)?));
         }
         let agents = compile_agents(document.agents, &by_name, before)?;
-        let orchestrations =
-            compile_orchestrations(&document.listeners, &document.chooser, embedders, &agents)?;
+        let steps = SharedSteps::compile(&document.chooser, embedders)?;
+        let orchestrations = compile_orchestrations(&document.listeners, &steps, &agents)?;
         check_listeners(&document.listeners)?;
         check_settings(&document.sessions, &document.retry_budget)?;
         let chooser = document.chooser;
@@ -136,7 +136,7 @@ impl Snapshot {
             default: None,
             most: 1,
         };
-        let models = Cascade::compile("chooser", offer, &chooser, embedders, |_| true)?;
+        let models = Cascade::compile("chooser", offer, &steps, |_| true)?;
         let snapshot = Snapshot {
             models,
             preferences: document.preferences,
@@ -253,8 +253,7 @@ fn compile_agents(
 /// By the listeners' names.
 fn compile_orchestrations(
     listeners: &[Listener],
-    chooser: &ChooserDocument,
-    embedders: &Embedders,
+    steps: &SharedSteps,
     agents: &HashMap<Arc<str>, Arc<Agent>>,
 ) -> Result<HashMap<String, Arc<Orchestration>>, SnapshotError> {
     let mut orchestrations = HashMap::new();
@@ -262,7 +261,7 @@ fn compile_orchestrations(
         match (listener.r#type, &listener.orchestration) {
             (ListenerType::Agent, Some(document)) => {
                 let name = &listener.name;
-                let compiled = Orchestration::compile(name, document, chooser, embedders, agents)?;
+                let compiled = Orchestration::compile(name, document, steps, agents)?;
                 orchestrations.insert(name.clone(), Arc::new(compiled));
             }
             (ListenerType::Model, None) => {}

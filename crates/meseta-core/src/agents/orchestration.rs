@@ -11,7 +11,7 @@ use crate::document::{
     CatalogEntry, HistoryDocument, Merge, OrchestrationDocument, SnapshotError, Strategy, SuperviseDocument,
     refuse,
 };
-use crate::select::{Cascade, ChooserDocument, Embedders, Offer};
+use crate::select::{Cascade, Offer, SharedSteps};
 use crate::stages::choose::AGENT_PREFIX;
 
 pub(crate) struct Orchestration {
@@ -35,8 +35,7 @@ impl Orchestration {
     pub fn compile(
         listener: &str,
         document: &OrchestrationDocument,
-        chooser: &ChooserDocument,
-        embedders: &Embedders,
+        steps: &SharedSteps,
         known: &HashMap<Arc<str>, Arc<Agent>>,
     ) -> Result<Orchestration, SnapshotError> {
         let place = format!("the listener {listener}");
@@ -73,7 +72,7 @@ impl Orchestration {
             default: Some(&document.default),
             most: document.most,
         };
-        let cascade = Cascade::compile(&place, offer, chooser, embedders, listed)?;
+        let cascade = Cascade::compile(&place, offer, steps, listed)?;
         let entry =
             |id: &Arc<str>| CatalogEntry { id: format!("{AGENT_PREFIX}{id}"), owned_by: "meseta".to_owned() };
         Ok(Orchestration {

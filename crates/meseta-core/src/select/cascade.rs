@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use meseta_select::embedded::{self, Chooser, Embedder, Query};
+use meseta_select::embedded::{self, Query};
 use meseta_select::route::Route;
 use meseta_select::rules::{Facts, HeaderLookup, RuleSettings, Rules};
 use meseta_select::turns::{Message, Role, Turns};
@@ -14,9 +14,8 @@ use crate::select::answers::Answers;
 use crate::select::asking::{Asked, Asking, Unanswered};
 use crate::select::counters::Counters;
 use crate::select::decision::{Decision, Reason, Step};
-use crate::select::embedders::Embedders;
 use crate::select::inline::{self, Inline};
-use crate::select::settings::{ChooserDocument, EmbeddedDocument};
+use crate::select::shared_steps::{Embedded, Embedding, SharedSteps};
 
 /// Of those that the embedded chooser ranks, how many are told with a decision.
 const TOLD: usize = 5;
@@ -54,27 +53,12 @@ pub(crate) struct Cascade {
     inline: Inline,
 }
 
-struct Embedded {
-    embedder: Arc<Embedder>,
-    chooser: Chooser,
-    threshold: f32,
-    margin: f32,
-}
-
-impl Embedded {
-    fn fit(embedder: Arc<Embedder>, routes: &[Route], threshold: f32, margin: f32) -> Embedded {
-        let chooser = Chooser::fit(embedder.clone(), routes);
-        Embedded { embedder, chooser, threshold, margin }
-    }
-}
-
 impl Cascade {
     /// `place` is where the offer stands in the document; `known` says whether rules may use a name.
     pub fn compile(
         place: &str,
         offer: Offer<'_>,
-        chooser: &ChooserDocument,
-        embedders: &Embedders,
+        shared: &SharedSteps,
         known: impl Fn(&str) -> bool,
     ) -> Result<Cascade, SnapshotError> {
         let rules =
@@ -86,16 +70,13 @@ impl Cascade {
         if let Some(name) = offer.default.filter(unknown) {
             return refuse(format!("{place}: the default names {name}, which is not there"));
         }
-        let embedded = match &chooser.embedded {
-            Some(settings) => Some(embedded(settings, &offer.routes, embedders)?),
-            None => None,
-        };
+        let fit = |embedding: &Embedding| embedding.fit(&offer.routes);
         Ok(Cascade {
             names: offer.routes.iter().map(|route| route.name.as_str().into()).collect(),
-            routes: offer.routes,
             rules: Arc::new(rules),
-            embedded,
-            asking: chooser.model.clone().map(Asking::new).map(Arc::new),
+            embedded: shared.embedding.as_ref().map(fit),
+            asking: shared.asking.clone(),
+            routes: offer.routes,
             default: offer.default.map(Into::into),
             most: offer.most,
             inline: Inline::default(),
@@ -130,9 +111,8 @@ impl Cascade {
     }
 
     fn compile_over(&self, routes: Vec<Route>) -> Cascade {
-        let embedded = self.embedded.as_ref().zip(inline::fitted(&routes)).map(|(embedded, routes)| {
-            Embedded::fit(embedded.embedder.clone(), &routes, embedded.threshold, embedded.margin)
-        });
+        let embedded = self.embedded.as_ref().zip(inline::fitted(&routes));
+        let embedded = embedded.map(|(embedded, routes)| embedded.over(&routes));
         Cascade {
             names: routes.iter().map(|route| route.name.as_str().into()).collect(),
             routes,
@@ -197,11 +177,11 @@ impl Cascade {
             .collect();
         // Oldest first.
         let thread: Vec<&str> = earlier.iter().rev().map(|said| &**said).collect();
-        let scores = embedded.chooser.score(&Query { turn: &turn, thread: &thread });
+        let scores = embedded.score(&Query { turn: &turn, thread: &thread });
         let told = scores.ranked.iter().take(TOLD);
         draft.candidates =
             told.filter_map(|(at, probability)| Some((self.names.get(*at)?.clone(), *probability))).collect();
-        let chosen = match scores.decide(embedded.threshold, embedded.margin) {
+        let chosen = match embedded.decide(&scores) {
             embedded::Decision::Chosen(chosen) => likeliest(chosen, &scores.ranked, self.most),
             embedded::Decision::Abstained { .. } => Vec::new(),
         };
@@ -289,19 +269,6 @@ fn likeliest(mut chosen: Vec<usize>, ranked: &[(usize, f32)], most: usize) -> Ve
         chosen.retain(|at| best.contains(at));
     }
     chosen
-}
-
-fn embedded(
-    settings: &EmbeddedDocument,
-    routes: &[Route],
-    embedders: &Embedders,
-) -> Result<Embedded, SnapshotError> {
-    let share = |value: f32| (0.0..=1.0).contains(&value);
-    if !share(settings.threshold) || !share(settings.margin) {
-        return refuse("chooser.embedded: `threshold` and `margin` are between 0 and 1");
-    }
-    let embedder = embedders.load(&settings.weights, &settings.tokenizer)?;
-    Ok(Embedded::fit(embedder, routes, settings.threshold, settings.margin))
 }
 
 #[cfg(test)]

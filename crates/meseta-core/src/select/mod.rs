@@ -13,6 +13,7 @@ mod embedders;
 mod inline;
 mod ranking;
 mod settings;
+mod shared_steps;
 #[cfg(test)]
 mod tests;
 
@@ -24,3 +25,4 @@ pub(crate) use decision::{Decision, Reason, Step};
 pub(crate) use embedders::Embedders;
 pub(crate) use ranking::rank;
 pub use settings::{ChooserDocument, Prefer, PreferenceDocument};
+pub(crate) use shared_steps::SharedSteps;

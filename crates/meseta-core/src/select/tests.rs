@@ -54,6 +54,10 @@ fn rule(name: &str, r#use: &[&str], when: &Value) -> RuleSettings {
     serde_json::from_value(json!({"name": name, "priority": 0, "use": r#use, "when": given})).unwrap()
 }
 
+fn steps(chooser: &ChooserDocument) -> SharedSteps {
+    SharedSteps::compile(chooser, &Embedders::default()).unwrap()
+}
+
 impl House {
     fn new(
         names: &[&str],
@@ -61,8 +65,12 @@ impl House {
         chooser: &ChooserDocument,
         default: Option<&str>,
     ) -> House {
+        House::of(names, rules, &steps(chooser), default)
+    }
+
+    fn of(names: &[&str], rules: &[RuleSettings], steps: &SharedSteps, default: Option<&str>) -> House {
         let offer = Offer { routes: routes(names), rules, default, most: 3 };
-        let cascade = Cascade::compile("test", offer, chooser, &Embedders::default(), |_| true).unwrap();
+        let cascade = Cascade::compile("test", offer, steps, |_| true).unwrap();
         House { cascade, answers: Answers::default(), counters: Counters::default() }
     }
 
@@ -311,6 +319,18 @@ async fn a_model_that_keeps_failing_rests_and_is_tried_again() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_model_rests_for_all_that_ask_it() {
+    let steps = steps(&chooser(true));
+    let [one, other] = [["weather", "flights"], ["code", "poems"]]
+        .map(|names| House::of(&names, &[], &steps, Some(names[0])));
+    for _ in 0..5 {
+        one.choose("hello", async |_| Err(Unanswered::Failed)).await;
+    }
+    let decision = other.choose("hello", nobody_is_asked).await;
+    assert_eq!(decision.passed.last(), Some(&(Step::Model, Reason::Resting)));
+}
+
 #[tokio::test]
 async fn without_a_word_nothing_is_asked() {
     let house = House::agents();
@@ -344,31 +364,31 @@ async fn routes_of_a_request_take_the_place_of_the_configured_ones() {
 
 #[test]
 fn what_cannot_be_is_refused() {
-    let refused = |offer: Offer<'_>, chooser: &ChooserDocument| {
+    let refused = |offer: Offer<'_>| {
         let known = |name: &str| name != "gone";
-        let compiled = Cascade::compile("listener assistant", offer, chooser, &Embedders::default(), known);
+        let compiled = Cascade::compile("listener assistant", offer, &SharedSteps::default(), known);
         compiled.err().expect("a refusal").to_string()
     };
-    let plain = chooser(false);
     let offer = |rules, default| Offer { routes: routes(&["a"]), rules, default, most: 1 };
     let rules = [rule("mine", &["gone"], &json!({}))];
-    let error = refused(offer(&rules, None), &plain);
+    let error = refused(offer(&rules, None));
     assert!(error.contains("listener assistant: the rule mine: `use` names gone"), "{error}");
-    let error = refused(offer(&[], Some("b")), &plain);
+    let error = refused(offer(&[], Some("b")));
     assert!(error.contains("listener assistant: the default names b"), "{error}");
-    let error = refused(Offer { most: 0, ..offer(&[], None) }, &plain);
+    let error = refused(Offer { most: 0, ..offer(&[], None) });
     assert!(error.contains("at most 0"), "{error}");
-    let mut settings = plain.clone();
-    settings.embedded = Some(EmbeddedDocument {
-        weights: "/nowhere/weights".to_owned(),
-        tokenizer: "/nowhere/tokenizer".to_owned(),
-        threshold: 1.5,
-        margin: 0.1,
-    });
-    let error = refused(offer(&[], None), &settings);
-    assert!(error.contains("between 0 and 1"), "{error}");
-    settings.embedded.as_mut().unwrap().threshold = f32::NAN;
-    assert!(refused(offer(&[], None), &settings).contains("between 0 and 1"));
+    let mut settings = chooser(false);
+    for threshold in [1.5, f32::NAN] {
+        settings.embedded = Some(EmbeddedDocument {
+            weights: "/nowhere/weights".to_owned(),
+            tokenizer: "/nowhere/tokenizer".to_owned(),
+            threshold,
+            margin: 0.1,
+        });
+        let compiled = SharedSteps::compile(&settings, &Embedders::default());
+        let error = compiled.err().expect("a refusal").to_string();
+        assert!(error.contains("between 0 and 1"), "{error}");
+    }
 }
 
 #[test]
