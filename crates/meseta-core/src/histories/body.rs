@@ -15,6 +15,8 @@ type Report = Box<dyn FnOnce(Result<Appended, Unkept>) + Send>;
 /// Passes a body on through a [`Tap`]. Not one byte is changed; the last ones wait until the turn is kept.
 pub struct KeptBody<B: Body> {
     inner: B,
+    /// The inner body has said its last; it is not asked again.
+    over: bool,
     stage: Stage<B::Error>,
     /// Told once what came of the turn, unless the body breaks off or the client leaves.
     report: Option<Report>,
@@ -35,7 +37,7 @@ impl<B: Body<Data = Bytes> + Unpin> KeptBody<B> {
         tap: Tap,
         report: impl FnOnce(Result<Appended, Unkept>) + Send + 'static,
     ) -> KeptBody<B> {
-        KeptBody { inner, stage: Stage::Passing(tap), report: Some(Box::new(report)) }
+        KeptBody { inner, over: false, stage: Stage::Passing(tap), report: Some(Box::new(report)) }
     }
 
     /// Nothing more need be waited for: the rest of the turn is kept now.
@@ -84,7 +86,10 @@ where
                             return Poll::Ready(Some(Ok(Frame::data(held))));
                         }
                     }
-                    None => this.keep(None),
+                    None => {
+                        this.over = true;
+                        this.keep(None);
+                    }
                 },
                 Stage::Keeping(keeping, trailers) => {
                     let (held, kept) = ready!(keeping.as_mut().poll(context));
@@ -99,8 +104,12 @@ where
                 }
                 Stage::Kept(trailers) => match trailers.take() {
                     Some(trailers) => return Poll::Ready(Some(Ok(trailers))),
-                    None if this.inner.is_end_stream() => return Poll::Ready(None),
-                    None => return Pin::new(&mut this.inner).poll_frame(context),
+                    None if this.over || this.inner.is_end_stream() => return Poll::Ready(None),
+                    None => {
+                        let polled = ready!(Pin::new(&mut this.inner).poll_frame(context));
+                        this.over = !matches!(polled, Some(Ok(_)));
+                        return Poll::Ready(polled);
+                    }
                 },
                 Stage::Broken(error) => return Poll::Ready(error.take().map(Err)),
             }
@@ -108,7 +117,7 @@ where
     }
 
     fn is_end_stream(&self) -> bool {
-        matches!(self.stage, Stage::Kept(None)) && self.inner.is_end_stream()
+        matches!(self.stage, Stage::Kept(None)) && (self.over || self.inner.is_end_stream())
     }
 
     fn size_hint(&self) -> SizeHint {

@@ -321,6 +321,10 @@ impl Stream {
     }
 
     pub(super) fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        // Whoever asks again after the end hears of the end again.
+        if self.trip.is_none() && self.walk.is_none() {
+            return Poll::Ready(None);
+        }
         // One look at the clock for all that has arrived.
         let mut heard = false;
         while self.ended.is_none() && self.gathered() < GATHERED_BYTES {
