@@ -55,7 +55,7 @@ pub(crate) fn own(trip: &Trip, chosen: &Chosen) -> Outbound {
     let (mut models, mut agents) = (None, None);
     match chosen {
         Chosen::Models(plan) => models = Some(plan.names().map(|name| &**name).collect()),
-        Chosen::Agents(_, ids) => agents = Some(ids.iter().map(|id| &**id).collect()),
+        Chosen::Agents(_, lineup) => agents = Some(lineup.agents.iter().map(|id| &**id).collect()),
     }
     let judged = trip.turn.as_ref().and_then(|turn| turn.judgement.as_ref());
     let switched = |judgement: &Judgement| matches!(judgement.decision, Decision::Switch { .. });

@@ -116,7 +116,7 @@ async fn travel(trip: &mut Trip, head: &mut Parts, body: &mut Incoming) -> Resul
     let plan = match choose(trip, &mut ask, rules).await? {
         chosen if decide => return Ok(decision::own(trip, &chosen)),
         // Boxed, so that the way to a model carries none of it.
-        Chosen::Agents(rules, agents) => return Box::pin(orchestrate(trip, ask, rules, agents)).await,
+        Chosen::Agents(rules, lineup) => return Box::pin(orchestrate(trip, ask, rules, lineup)).await,
         Chosen::Models(plan) => plan,
     };
     let continued = recall(trip, &ask).await?;

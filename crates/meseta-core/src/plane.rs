@@ -19,6 +19,7 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use crate::admission::{AdmissionSettings, Gate};
 use crate::agents::ContextKey;
+use crate::agents::open_turns::OpenTurns;
 use crate::agents::room::{AgentStatus, Rooms};
 use crate::conversations::{Store, StoreSettings};
 use crate::dice::Dice;
@@ -128,6 +129,7 @@ impl Plane {
             choices: Counted::default(),
             embedders,
             rooms: Rooms::default(),
+            open_turns: OpenTurns::default(),
             runs: Arc::default(),
             context_key,
         });

@@ -28,8 +28,10 @@ pub(crate) const MODEL: HeaderName = HeaderName::from_static("x-meseta-model");
 pub(crate) const ROUTE: HeaderName = HeaderName::from_static("x-meseta-route");
 /// The name under which the conversation is kept.
 pub(crate) const SESSION: HeaderName = HeaderName::from_static("x-meseta-session");
-/// The agents that were asked.
+/// The agents that the answer is of; of an error, those that were asked.
 pub(crate) const AGENTS: HeaderName = HeaderName::from_static("x-meseta-agents");
+/// The agents that were asked and have no part in the answer.
+pub(crate) const MISSING: HeaderName = HeaderName::from_static("x-meseta-agents-missing");
 pub(crate) const ATTEMPTS: HeaderName = HeaderName::from_static("x-meseta-attempts");
 /// What a translation left out or changed, by the names of the client's fields.
 pub(crate) const DROPPED: HeaderName = HeaderName::from_static("x-meseta-dropped");
@@ -104,9 +106,10 @@ pub(crate) fn inner(mut trip: Trip, response: Response<Body>, ended: Ended) -> R
         head.headers.remove(name);
     }
     sign(&mut head.headers, &trip);
-    let agents = trip.ask.agents.join(",");
-    if let Some(agents) = HeaderValue::from_str(&agents).ok().filter(|agents| !agents.is_empty()) {
-        head.headers.insert(AGENTS, agents);
+    for (name, agents) in [(AGENTS, &trip.ask.agents), (MISSING, &trip.ask.missing)] {
+        if let (false, Ok(agents)) = (agents.is_empty(), HeaderValue::from_str(&agents.join(","))) {
+            head.headers.insert(name, agents);
+        }
     }
     let status = head.status.as_u16();
     let kept = trip.kept.take().filter(|_| head.status.is_success());

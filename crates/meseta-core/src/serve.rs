@@ -28,6 +28,7 @@ use tokio_rustls::rustls::ServerConfig;
 
 use crate::admission::Gate;
 use crate::agents::ContextKey;
+use crate::agents::open_turns::OpenTurns;
 use crate::agents::room::Rooms;
 use crate::agents::runs::Runs;
 use crate::conversations::Store;
@@ -79,6 +80,8 @@ pub(crate) struct Shared {
     pub embedders: Embedders,
     /// Where requests wait for agents.
     pub rooms: Rooms,
+    /// Turns that wait for a tool of the client's.
+    pub open_turns: OpenTurns,
     /// What runs cost that have a budget.
     pub runs: Arc<Runs>,
     /// Signs what agents are told.

@@ -9,6 +9,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use http::Method;
 use meseta_wire::dialect::Dialect;
+use meseta_wire::usage::Usage;
 
 use crate::admission::Pass;
 use crate::agents::Lineage;
@@ -84,8 +85,10 @@ pub(crate) struct AskNotes {
     pub caller: Option<Arc<str>>,
     /// The preference that the conversation matched.
     pub route: Option<Arc<str>>,
-    /// The agents that were asked, in their order.
+    /// The agents that were asked, in their order; in the end those that the answer is of.
     pub agents: Vec<Arc<str>>,
+    /// Those that were asked and have no part in the answer.
+    pub missing: Vec<Arc<str>>,
 }
 
 /// What went back to the client.
@@ -120,17 +123,32 @@ pub(crate) struct Outcome {
     pub code: Option<Code>,
 }
 
-/// Where a request that was made for another one leaves how it ended.
+/// Where a request that was made for another one leaves how it ended, and the tokens that its answer says it took.
 #[derive(Clone, Default)]
-pub(crate) struct Ended(Rc<Cell<Option<Outcome>>>);
+pub(crate) struct Ended(Rc<Left>);
+
+#[derive(Default)]
+struct Left {
+    outcome: Cell<Option<Outcome>>,
+    usage: Cell<Option<Usage>>,
+}
 
 impl Ended {
     pub fn with(outcome: Option<Outcome>) -> Ended {
-        Ended(Rc::new(Cell::new(outcome)))
+        Ended(Rc::new(Left { outcome: Cell::new(outcome), ..Left::default() }))
     }
 
     pub fn get(&self) -> Option<Outcome> {
-        self.0.get()
+        self.0.outcome.get()
+    }
+
+    pub fn usage(&self) -> Option<Usage> {
+        self.0.usage.get()
+    }
+
+    /// What its answer said; of several attempts the last one gave it.
+    pub fn used(&self, usage: Usage) {
+        self.0.usage.set(Some(usage));
     }
 }
 
@@ -292,7 +310,7 @@ impl Trip {
     pub fn end(&mut self, status: u16, code: Option<Code>) {
         let outcome = *self.outcome.get_or_insert(Outcome { status, code });
         if let Some(ended) = &self.ended {
-            ended.0.set(Some(outcome));
+            ended.0.outcome.set(Some(outcome));
         }
     }
 }

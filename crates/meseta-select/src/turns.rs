@@ -55,6 +55,10 @@ pub struct Turns<'j> {
     /// The last message is a person's: new words, or an image or a file. False where an agent goes on by itself, with the
     /// output of a tool or with nothing but what its front end has put in.
     pub user_turn: bool,
+    /// What the user said last, however long ago that is; empty where nobody has said anything.
+    pub asked: Cow<'j, str>,
+    /// The ids of the calls whose results the conversation ends with.
+    pub results: Vec<&'j str>,
     /// The request offers tools.
     pub tools: bool,
     /// There is an image anywhere in the conversation, whoever brought it: only some models can look at it.
@@ -72,11 +76,15 @@ impl<'j> Turns<'j> {
         match items {
             Some(Json::String(text)) => {
                 turns.user_turn = !spoken(text).trim().is_empty();
+                turns.asked = spoken(text);
                 turns.push(Role::User, Cow::Borrowed(text));
             }
             Some(Json::Array(items)) => {
                 turns.user_turn = items.last().is_some_and(is_user_turn);
                 turns.images = items.iter().any(has_image);
+                let asked = items.iter().rev().find(|item| is_user_turn(item));
+                turns.asked = asked.map(|item| words(item.get("content"))).unwrap_or_default();
+                turns.results = items.iter().rev().map_while(results).flatten().collect();
                 for item in items.iter().rev() {
                     let Some(role) = role(item) else { continue };
                     turns.push(role, text(item.get("content")));
@@ -168,6 +176,29 @@ fn is_user_turn(item: &Json<'_>) -> bool {
     };
     let parts = content.and_then(Json::as_array).unwrap_or_default();
     parts.iter().any(brings) || !spoken(&text(content)).trim().is_empty()
+}
+
+/// What a person says with a message, without what a front end has put into it.
+fn words<'j>(content: Option<&'j Json<'_>>) -> Cow<'j, str> {
+    match text(content) {
+        Cow::Borrowed(text) => spoken(text),
+        Cow::Owned(text) => Cow::Owned(spoken(&text).into_owned()),
+    }
+}
+
+/// The ids of the calls whose results an item brings; `None` where it brings none.
+fn results<'j>(item: &'j Json<'_>) -> Option<Vec<&'j str>> {
+    let id = |of: &'j Json<'_>, key: &str| of.get(key).and_then(Json::as_str);
+    if item.get("role").and_then(Json::as_str) == Some("tool") {
+        return Some(id(item, "tool_call_id").into_iter().collect());
+    }
+    if matches!(kind(item), "function_call_output" | "custom_tool_call_output") {
+        return Some(id(item, "call_id").into_iter().collect());
+    }
+    let parts = item.get("content").and_then(Json::as_array)?;
+    let results = parts.iter().filter(|part| kind(part) == "tool_result");
+    let ids: Vec<&str> = results.filter_map(|part| id(part, "tool_use_id")).collect();
+    (!ids.is_empty()).then_some(ids)
 }
 
 /// Whether an item has an image in its content, or in the output of a tool.
@@ -423,5 +454,34 @@ mod tests {
             prop_assert!(said.len() <= text.len());
             prop_assert!(!said.contains("<user-prompt-submit-hook>"));
         }
+    }
+
+    #[test]
+    fn knows_what_was_asked_and_whose_results_are_there() {
+        let chat = r#"{"messages":[{"role":"user","content":"Rain? <system-reminder>x</system-reminder>"},
+            {"role":"assistant","content":null,"tool_calls":[]},{"role":"tool","tool_call_id":"a","content":"1"},
+            {"role":"tool","tool_call_id":"b","content":"2"}]}"#;
+        let messages = r#"{"messages":[{"role":"user","content":[{"type":"text","text":"Rain? "}]},{"role":"assistant","content":[]},
+            {"role":"user","content":[{"type":"tool_result","tool_use_id":"b"},{"type":"tool_result","tool_use_id":"a"}]}]}"#;
+        let responses = r#"{"input":[{"role":"user","content":"Rain? "},{"type":"function_call","call_id":"a"},
+            {"type":"function_call_output","call_id":"a"},{"type":"custom_tool_call_output","call_id":"b"}]}"#;
+        for (dialect, text) in [
+            (Dialect::OpenaiChat, chat),
+            (Dialect::AnthropicMessages, messages),
+            (Dialect::OpenaiResponses, responses),
+        ] {
+            let json = Json::parse(text).unwrap();
+            let turns = Turns::read(dialect, &json);
+            assert_eq!((turns.asked.trim(), turns.user_turn), ("Rain?", false));
+            let mut results = turns.results.clone();
+            results.sort_unstable();
+            assert_eq!(results, ["a", "b"]);
+        }
+        let asked = Json::parse(
+            r#"{"messages":[{"role":"tool","tool_call_id":"a"},{"role":"user","content":"And now?"}]}"#,
+        )
+        .unwrap();
+        let turns = Turns::read(Dialect::OpenaiChat, &asked);
+        assert_eq!((&*turns.asked, turns.results.len()), ("And now?", 0));
     }
 }

@@ -66,6 +66,18 @@ pub(crate) fn count(value: Option<&Json<'_>>) -> Option<u64> {
 }
 
 impl Usage {
+    /// What two answers took together.
+    #[must_use]
+    pub fn plus(self, other: Usage) -> Usage {
+        Usage {
+            input: self.input.saturating_add(other.input),
+            cached: self.cached.saturating_add(other.cached),
+            cache_write: self.cache_write.saturating_add(other.cache_write),
+            output: self.output.saturating_add(other.output),
+            reasoning: self.reasoning.saturating_add(other.reasoning),
+        }
+    }
+
     /// The input as dialects count it that leave out what the cache gave and took.
     pub(crate) fn uncached_input(&self) -> u64 {
         self.input.saturating_sub(self.cached).saturating_sub(self.cache_write)

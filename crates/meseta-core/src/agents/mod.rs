@@ -1,6 +1,7 @@
 //! Agents: services that answer conversations, as the plane knows them.
 
 pub(crate) mod lineage;
+pub(crate) mod open_turns;
 mod orchestration;
 pub(crate) mod room;
 pub(crate) mod runs;

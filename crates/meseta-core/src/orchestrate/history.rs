@@ -4,7 +4,6 @@ use http::{Method, StatusCode};
 use meseta_wire::history::{self, Bounds, JoinError};
 
 use crate::agents::Orchestration;
-use crate::conversations::Caller as Scope;
 use crate::document::{HistoryDocument, HistoryMode};
 use crate::error::{Code, Error};
 use crate::handle::Outbound;
@@ -37,7 +36,7 @@ pub(crate) async fn recall(
         .with_param("previous_response_id"));
     }
     let session = trip.ask.session.get_or_insert_with(|| format!("session_{}", trip.id.hex())).clone();
-    let scope = scope(&ask.caller);
+    let scope = ask.caller.conversations();
     let kept = histories.read(scope.clone(), &session).await.map_err(|error| failed(&error))?;
     let joined = history::join(ask.call.dialect(), &ask.body, &kept.messages, Bounds::default())
         .map_err(|error| unjoined(&error))?;
@@ -74,7 +73,7 @@ pub(crate) async fn session(
     let none = || Error::new(Code::SessionNotFound, "No conversation of this name is kept for this caller.");
     let shared = trip.worker.shared.clone();
     let histories = shared.histories.as_ref().filter(|_| is_session_name(name)).ok_or_else(none)?;
-    let scope = scope(caller);
+    let scope = caller.conversations();
     if *method == Method::DELETE {
         let there = histories.delete(scope, name).await.map_err(|error| failed(&error))?;
         let document = meseta_wire::object! { "id" => name, "object" => "session", "deleted" => true };
@@ -82,14 +81,6 @@ pub(crate) async fn session(
     }
     let shown = histories.show(scope, name).await.map_err(|error| failed(&error))?;
     shown.map(|document| Outbound::Own(StatusCode::OK, document)).ok_or_else(none)
-}
-
-/// Everybody who speaks for a tenant goes on with its conversations.
-fn scope(caller: &Caller) -> Scope {
-    match &caller.scope {
-        Scope::Key(_) => Scope::Tenant(caller.tenant.name.clone()),
-        other => other.clone(),
-    }
 }
 
 fn replace(ask: &mut Ask, body: Vec<u8>) -> Result<(), Error> {

@@ -4,41 +4,89 @@ pub(crate) mod chain;
 pub(crate) mod history;
 pub(crate) mod hop;
 mod merge;
+mod overheard;
 pub(crate) mod parallel;
 mod reply;
 pub(crate) mod supervise;
 mod thread;
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use http::Response;
 use meseta_wire::dialect::{Context, Dialect};
+use meseta_wire::history::AnswerReader;
 use meseta_wire::json::Json;
 
 use crate::agents::Orchestration;
+use crate::agents::open_turns::OpenTurn;
 use crate::error::Error;
 use crate::handle::Outbound;
 use crate::orchestrate::hop::Hop;
+use crate::orchestrate::merge::Answers;
 use crate::orchestrate::reply::Reply;
 use crate::orchestrate::thread::Thread;
+use crate::stages::choose::{Lineup, place_of_turns};
 use crate::stages::read::Ask;
 use crate::stages::relay::Body;
+use crate::stages::send::content_type_is;
 use crate::stages::translate;
 use crate::trip::{Ended, Trip};
+
+pub(crate) use overheard::Overheard;
 
 /// A conversation, and what the listener says of it.
 pub(crate) struct Errand {
     ask: Ask,
     rules: Arc<Orchestration>,
+    pub lineup: Lineup,
     /// As the client sent it, within the bounds of what agents may see.
     thread: Thread,
 }
 
 impl Errand {
-    pub fn of(mut ask: Ask, rules: Arc<Orchestration>) -> Result<Errand, Error> {
+    pub fn of(trip: &Trip, mut ask: Ask, rules: Arc<Orchestration>, lineup: Lineup) -> Result<Errand, Error> {
         history::bound(&mut ask, &rules.history)?;
         let thread = Thread::of(ask.call.dialect(), ask.body.clone());
-        Ok(Errand { ask, rules, thread })
+        let mut errand = Errand { ask, rules, lineup, thread };
+        // A conversation that Meseta keeps has it already.
+        if trip.kept.is_none() {
+            let mut thread = errand.thread.clone();
+            for (agent, text) in errand.said() {
+                thread.answered(agent, text);
+            }
+            errand.thread = thread;
+        }
+        Ok(errand)
+    }
+
+    /// What agents had said in this turn before a tool was called.
+    fn said(&self) -> &[(Arc<str>, String)] {
+        self.lineup.resumed.as_ref().map_or(&[], |turn| &turn.said)
+    }
+
+    /// Remembers that the turn goes on with these agents when the client has run these tools.
+    fn wait(&self, trip: &Trip, calls: &[String], agents: &[Arc<str>], said: Answers) {
+        let turn = OpenTurn { agents: agents.to_vec(), said };
+        let place = place_of_turns(trip, &self.ask);
+        let (asked, resumed) = (&self.lineup.asked, self.lineup.resumed.as_ref());
+        trip.worker.shared.open_turns.keep(&place, calls, asked, turn, resumed, Instant::now());
+    }
+
+    /// The same for an answer that streams through.
+    fn overhear(&self, trip: &Trip, outbound: Outbound, agent: &Arc<str>, said: Answers) -> Outbound {
+        let Outbound::Inner(response, ended) = outbound else { return outbound };
+        let streamed = content_type_is(response.headers(), b"text/event-stream");
+        let reader = AnswerReader::new(self.dialect(), streamed, reply::MOST_BYTES);
+        let (worker, place) = (trip.worker.clone(), place_of_turns(trip, &self.ask));
+        let (asked, resumed) = (self.lineup.asked.clone(), self.lineup.resumed.clone());
+        let turn = OpenTurn { agents: vec![agent.clone()], said };
+        let response = response.map(|body| {
+            Body::Overheard(Box::new(Overheard::new(body, reader, move |calls| {
+                worker.shared.open_turns.keep(&place, calls, &asked, turn, resumed.as_ref(), Instant::now());
+            })))
+        });
+        Outbound::Inner(response, ended)
     }
 
     fn dialect(&self) -> Dialect {
@@ -75,6 +123,14 @@ pub(crate) async fn read_hop(hop: Hop) -> Result<Reply, Error> {
 async fn pass_on(hop: Hop) -> Outbound {
     let ended = hop.ended();
     Outbound::Inner(hop.go().await, ended)
+}
+
+/// An answer that is none, as its agent told it. Half an answer is an error of the plane's: it would look like a whole one.
+fn told(reply: Reply, agent: &str) -> Result<Outbound, Error> {
+    match reply.broken() {
+        Some(code) => Err(Error::new(code, format!("The answer of the agent '{agent}' broke off."))),
+        None => Ok(as_it_is(reply)),
+    }
 }
 
 /// An answer that has been read, as it came.

@@ -4,10 +4,11 @@ use bytes::{Bytes, BytesMut};
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Response, StatusCode, response};
 use http_body_util::BodyExt;
-use meseta_wire::conversation::{Answer, Block, Delta, Event, Finish, Part, Text};
+use meseta_wire::conversation::{Answer, Block, Delta, Event, Finish, Message, Part, Text};
 use meseta_wire::dialect::{self, Context, Dialect, StreamEncoder};
 use meseta_wire::feature::Losses;
 use meseta_wire::history;
+use meseta_wire::usage::Usage;
 
 use crate::error::{Code, Error};
 use crate::stages::relay::Body;
@@ -15,20 +16,21 @@ use crate::stages::send::content_type_is;
 use crate::trip::{Ended, Outcome};
 
 /// A longer answer is not handed on to another agent.
-const MOST_BYTES: usize = 8 * 1024 * 1024;
+pub(super) const MOST_BYTES: usize = 8 * 1024 * 1024;
 
 /// An answer that has come to its end.
 pub(crate) struct Reply {
     head: response::Parts,
     bytes: Bytes,
     outcome: Option<Outcome>,
+    usage: Option<Usage>,
 }
 
 /// What is in it.
 pub(crate) struct Said {
     pub text: String,
-    /// It wants the client to run tools: nobody else can go on.
-    pub calls: bool,
+    /// The tools that it wants the client to run: nobody else can go on.
+    pub calls: Vec<String>,
 }
 
 impl Reply {
@@ -53,11 +55,21 @@ impl Reply {
             }
         }
         drop(body);
-        Ok(Reply { head, bytes: bytes.freeze(), outcome: ended.get() })
+        Ok(Reply { head, bytes: bytes.freeze(), outcome: ended.get(), usage: ended.usage() })
     }
 
     pub fn is_success(&self) -> bool {
         self.head.status.is_success() && self.outcome.is_none_or(|outcome| outcome.code.is_none())
+    }
+
+    /// Why it is no answer although its status is one of success: it broke off, or was none.
+    pub fn broken(&self) -> Option<Code> {
+        self.outcome.and_then(|outcome| outcome.code).filter(|_| self.head.status.is_success())
+    }
+
+    /// What it says that it took.
+    pub fn usage(&self) -> Option<Usage> {
+        self.usage
     }
 
     pub fn status(&self) -> u16 {
@@ -73,21 +85,23 @@ impl Reply {
         (Response::from_parts(self.head, Body::whole(self.bytes, None)), self.outcome)
     }
 
-    /// What it says, in the words of the client's dialect.
-    pub fn said(&self, dialect: Dialect) -> Result<Said, Error> {
+    /// What it says, in the words of the client's dialect. It is the answer of this agent.
+    pub fn said(&self, dialect: Dialect, agent: &str) -> Result<Said, Error> {
         let events = content_type_is(&self.head.headers, b"text/event-stream");
         let answer = history::answer(dialect, events, &self.bytes, MOST_BYTES).map_err(|_| {
             Error::new(
                 Code::UpstreamInvalidAnswer,
-                format!("An agent's answer is not one of {}, or not a whole one.", dialect.title()),
+                format!(
+                    "The answer of the agent '{agent}' is not one of {}, or not a whole one.",
+                    dialect.title()
+                ),
             )
         })?;
-        let mut said = Said { text: String::new(), calls: false };
+        let mut said = Said { text: String::new(), calls: calls(&answer) };
         for part in &answer.parts {
             match part {
                 Part::Text(text) => said.text.push_str(&text.text),
                 Part::Refusal(text) => said.text.push_str(text),
-                Part::ToolCall(_) => said.calls = true,
                 _ => {}
             }
         }
@@ -95,8 +109,24 @@ impl Reply {
     }
 }
 
-/// An answer that the plane has put together, whole or as a stream of one piece.
-pub(crate) fn own(dialect: Dialect, stream: bool, context: Context, text: &str) -> Response<Body> {
+/// The ids of the tools that an answer calls.
+pub(super) fn calls(answer: &Message<'_>) -> Vec<String> {
+    let id = |part: &Part<'_>| match part {
+        Part::ToolCall(call) => Some(call.id.to_string()),
+        _ => None,
+    };
+    answer.parts.iter().filter_map(id).collect()
+}
+
+/// An answer that the plane has put together, whole or as a stream of one piece. `usage` is that of those whose answers it
+/// is made of, where they say it.
+pub(crate) fn own(
+    dialect: Dialect,
+    stream: bool,
+    context: Context,
+    text: &str,
+    usage: Option<Usage>,
+) -> Response<Body> {
     let (kind, bytes) = if stream {
         let mut encoder = StreamEncoder::new(dialect, context);
         let mut out = Vec::new();
@@ -106,7 +136,7 @@ pub(crate) fn own(dialect: Dialect, stream: bool, context: Context, text: &str) 
             Event::BlockBegin { index: 0, block: Block::Text },
             Event::Delta { index: 0, delta: Delta::Text(text.into()) },
             Event::BlockEnd { index: 0 },
-            Event::Finish { finish: Finish::Stop, usage: None },
+            Event::Finish { finish: Finish::Stop, usage },
         ];
         for event in &events {
             encoder.event(event, &mut out);
@@ -115,7 +145,7 @@ pub(crate) fn own(dialect: Dialect, stream: bool, context: Context, text: &str) 
         ("text/event-stream; charset=utf-8", out)
     } else {
         let part = Part::Text(Text { text: text.into(), ..Text::default() });
-        let answer = Answer { parts: vec![part], ..Answer::default() };
+        let answer = Answer { parts: vec![part], usage, ..Answer::default() };
         let mut losses = Losses::new(dialect, dialect);
         ("application/json", dialect::encode_answer(dialect, &answer, &context, &mut losses))
     };

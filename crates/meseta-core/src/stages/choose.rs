@@ -9,6 +9,7 @@ mod session;
 use std::sync::Arc;
 
 use crate::agents::Orchestration;
+use crate::agents::open_turns::OpenTurn;
 use crate::error::{Code, Error};
 use crate::plan::Plan;
 use crate::snapshot::{Named, Snapshot};
@@ -16,13 +17,22 @@ use crate::stages::Stage;
 use crate::stages::read::Ask;
 use crate::trip::Trip;
 
-pub(crate) use agents::{PREFIX as AGENT_PREFIX, next as next_agents};
+pub(crate) use agents::{PREFIX as AGENT_PREFIX, next as next_agents, place as place_of_turns};
 
 /// Who is to answer.
 pub(crate) enum Chosen {
     Models(Box<Plan>),
+    Agents(Arc<Orchestration>, Lineup),
+}
+
+/// Which agents are to answer a turn.
+pub(crate) struct Lineup {
     /// In their order; never nobody.
-    Agents(Arc<Orchestration>, Vec<Arc<str>>),
+    pub agents: Vec<Arc<str>>,
+    /// What the user asked.
+    pub asked: String,
+    /// The turn that goes on, where the client brings the result of a tool.
+    pub resumed: Option<Arc<OpenTurn>>,
 }
 
 /// `rules` are those of a listener for agents.

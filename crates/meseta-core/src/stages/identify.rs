@@ -34,6 +34,14 @@ impl Caller {
     pub fn nobody() -> Caller {
         Caller { scope: Scope::Listener("".into()), credential_is_ours: true, tenant: Tenant::default() }
     }
+
+    /// Whose conversations with agents it goes on with: everybody who speaks for a tenant has the tenant's.
+    pub fn conversations(&self) -> Scope {
+        match &self.scope {
+            Scope::Key(_) => Scope::Tenant(self.tenant.name.clone()),
+            other => other.clone(),
+        }
+    }
 }
 
 pub(crate) fn identify(trip: &mut Trip, listener: &Listener, headers: &HeaderMap) -> Result<Caller, Error> {

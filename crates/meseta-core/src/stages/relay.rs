@@ -21,6 +21,7 @@ use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use crate::error::Code;
 use crate::handle::Journey;
 use crate::histories::KeptBody;
+use crate::orchestrate::Overheard;
 use crate::pool::Member;
 use crate::respond;
 use crate::stages::Stage;
@@ -45,6 +46,8 @@ pub(crate) enum Body {
     Inner(Box<Inner>),
     /// The same, of a conversation that is kept.
     Kept(Box<KeptBody<Body>>),
+    /// Of an agent that others have answered before.
+    Overheard(Box<Overheard>),
 }
 
 impl Body {
@@ -104,11 +107,12 @@ pub(crate) fn relay(mut trip: Trip, answer: Answer, journey: Option<Box<Journey>
 /// Headers of the provider's connection and of its own web site mean nothing to our client, or harm.
 fn clean(headers: &mut HeaderMap) {
     const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
-    const OURS: [HeaderName; 6] = [
+    const OURS: [HeaderName; 7] = [
         respond::REQUEST_ID,
         respond::MODEL,
         respond::ROUTE,
         respond::AGENTS,
+        respond::MISSING,
         respond::ATTEMPTS,
         respond::DROPPED,
     ];
@@ -162,6 +166,7 @@ impl HttpBody for Body {
             Body::Stream(stream) => stream.poll(context),
             Body::Inner(inner) => inner.poll(context),
             Body::Kept(kept) => Pin::new(&mut **kept).poll_frame(context),
+            Body::Overheard(overheard) => overheard.poll(context),
         }
     }
 
@@ -171,6 +176,7 @@ impl HttpBody for Body {
             Body::Stream(_) => false,
             Body::Inner(inner) => inner.is_over(),
             Body::Kept(kept) => kept.is_end_stream(),
+            Body::Overheard(overheard) => overheard.inner().is_end_stream(),
         }
     }
 
@@ -180,6 +186,7 @@ impl HttpBody for Body {
             Body::Stream(_) => SizeHint::default(),
             Body::Inner(inner) => inner.size_hint(),
             Body::Kept(kept) => kept.size_hint(),
+            Body::Overheard(overheard) => overheard.inner().size_hint(),
         }
     }
 }

@@ -28,6 +28,9 @@ pub(crate) fn settle(trip: &mut Trip) {
         if let Some(cost) = attempt.cost.filter(|_| trip.lineage.is_some()) {
             trip.worker.shared.runs.add(trip.root(), cost);
         }
+        if let (Some(ended), Some(usage), false) = (&trip.ended, attempt.usage, attempt.estimated) {
+            ended.used(usage);
+        }
         let usage = attempt.usage.unwrap_or_default();
         used = used.saturating_add(usage.input).saturating_add(usage.output);
     });

@@ -11,13 +11,13 @@ use crate::street::{Street, chat, orchestration};
 use crate::support::provider::says;
 use crate::support::until;
 
-fn target<'a>(document: &'a mut Json, name: &str) -> &'a mut Json {
+pub fn target<'a>(document: &'a mut Json, name: &str) -> &'a mut Json {
     let targets = document["targets"].as_array_mut().expect("targets");
     targets.iter_mut().find(|target| target["name"] == name).expect("it is there")
 }
 
 /// An agent that begins a stream and is killed in the middle of it; its base URL.
-fn dies_in_the_middle() -> String {
+pub fn dies_in_the_middle() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("an address");
     std::thread::spawn(move || {
@@ -50,11 +50,31 @@ fn a_stream_of_an_agent_that_dies_ends_with_an_error_that_clients_can_read() {
     assert!(text.contains("\"error\"") && text.contains("upstream."), "{text}");
     let rows = street.rows("SELECT code IS NOT NULL FROM requests");
     assert_eq!(rows, ["1", "1"]);
-    // Not the last one in line: the others are not asked, and the client hears of it.
-    let asked = json!({"model": "m", "stream": true, "messages": [{"role": "user", "content": "A trip."}]});
-    let reply = street.post("/v1/chat/completions", "", &asked);
-    assert!(reply.text().contains("\"error\""), "{}", reply.text());
-    assert!(street.agent("flights").asked().is_empty());
+}
+
+#[test]
+fn half_an_answer_of_an_agent_whose_words_are_needed_is_an_error() {
+    // Not the last one in line, one of several at once, one that somebody judges: nothing has gone to the client.
+    for strategy in ["chain", "parallel", "supervise"] {
+        let url = dies_in_the_middle();
+        let street = Street::of(strategy, &["weather", "flights"], |document| {
+            target(document, "agent/weather/1")["base_url"] = json!(url);
+            orchestration(document)["rules"] = json!([rule("trip", &["weather", "flights"])]);
+            orchestration(document)["parallel"]["quorum"] = json!(2);
+        });
+        for stream in [false, true] {
+            let mut asked = chat("A trip.");
+            asked["stream"] = json!(stream);
+            let reply = street.post("/v1/chat/completions", "", &asked);
+            // Who supervises goes on with the others.
+            let status = if strategy == "supervise" { 200 } else { 502 };
+            assert_eq!(reply.status, status, "{strategy}: {}", reply.text());
+            if strategy != "supervise" {
+                assert!(reply.text().contains("weather"), "{}", reply.text());
+            }
+        }
+        assert_eq!(street.agent("flights").asked().is_empty(), strategy == "chain");
+    }
 }
 
 #[test]

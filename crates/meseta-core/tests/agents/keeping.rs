@@ -3,6 +3,7 @@
 use serde_json::{Value as Json, json};
 
 use crate::choosing::rule;
+use crate::failing::{dies_in_the_middle, target};
 use crate::street::{Street, body, chat, orchestration};
 use crate::support::provider::{json as answer, says};
 use crate::support::{Folder, keys};
@@ -165,4 +166,51 @@ fn a_conversation_is_its_tenants_and_can_be_read_and_deleted() {
     let gone = get("GET", "first");
     assert_eq!((gone.status, gone.code().as_str()), (404, "session.not_found"));
     assert_eq!(get("GET", "second").status, 200);
+}
+
+/// A streamed answer of chat completions, cut as the test says.
+fn streamed(finish: Option<&str>, last: &str) -> String {
+    let event = |delta: Json, finish: Option<&str>| {
+        let choices = json!([{"index": 0, "delta": delta, "finish_reason": finish}]);
+        format!(
+            "data: {}\n\n",
+            json!({"id": "x", "object": "chat.completion.chunk", "created": 1, "model": "m", "choices": choices})
+        )
+    };
+    let mut body = event(json!({"role": "assistant", "content": "It rains."}), None);
+    if finish.is_some() {
+        body += &event(json!({}), finish);
+    }
+    body += last;
+    format!(
+        "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n{:x}\r\n{body}\r\n0\r\n\r\n",
+        body.len()
+    )
+}
+
+#[test]
+fn a_stream_without_its_last_word_ends_all_the_same_and_is_not_kept() {
+    let folder = Folder::new();
+    let killed = street(&folder, |document| {
+        target(document, "agent/weather/1")["base_url"] = json!(dies_in_the_middle());
+    });
+    let mut asked = chat("Will it rain?");
+    asked["stream"] = json!(true);
+    let headers = "x-meseta-session: killed\r\n";
+    let reply = killed.post("/v1/chat/completions", headers, &asked);
+    assert!(reply.text().contains("\"error\""), "{}", reply.text());
+    // The plane has one worker, and that one still answers.
+    assert_eq!(killed.client().get("/v1/sessions/killed").status, 404);
+    drop(killed);
+    for (finish, last, kept) in
+        [(None, "", 404), (Some("stop"), "", 200), (Some("stop"), "data: [DONE]\n\n", 200)]
+    {
+        let folder = Folder::new();
+        let street = street(&folder, |_| {});
+        let said = streamed(finish, last);
+        street.agent("weather").answer(move |_| said.clone());
+        let reply = street.post("/v1/chat/completions", "x-meseta-session: s1\r\n", &asked);
+        assert!(reply.text().contains("It rains."), "{}", reply.text());
+        assert_eq!(street.client().get("/v1/sessions/s1").status, kept, "{finish:?} {last:?}");
+    }
 }

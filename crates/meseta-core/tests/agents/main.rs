@@ -8,6 +8,7 @@ mod identity;
 mod keeping;
 mod parallel;
 mod preferences;
+mod resuming;
 mod street;
 mod supervising;
 #[path = "../support/mod.rs"]

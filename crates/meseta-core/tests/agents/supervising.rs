@@ -81,21 +81,47 @@ fn money_has_an_end() {
     assert!(street.agent("hotels").asked().is_empty());
 }
 
+const NO: &str = r#"{"error":{"message":"no"}}"#;
+
 #[test]
-fn an_agent_that_fails_first_is_told_and_a_later_one_ends_the_round() {
-    let provider = chooser(&["flights", "hotels"]);
+fn an_agent_that_fails_is_passed_over_and_told_where_nobody_answers() {
+    let provider = chooser(&["flights", "hotels", "weather", "hotels"]);
     let street = Street::of("supervise", &["weather", "flights", "hotels"], |document| {
         choose_by_model(document, &provider);
     });
-    street
-        .agent("hotels")
-        .answer(|_| answer("500 Internal Server Error", "", r#"{"error":{"message":"no"}}"#));
-    assert_eq!(street.ask("", "Bring me to Oslo.").content(), "I am flights.");
+    street.agent("hotels").answer(|_| answer("500 Internal Server Error", "", NO));
+    let reply = street.ask("", "Bring me to Oslo.");
+    assert_eq!(reply.content(), "I am flights.\n\nI am weather.");
+    assert_eq!(reply.header("x-meseta-agents"), Some("flights,weather"));
+    assert_eq!(reply.header("x-meseta-agents-missing"), Some("hotels"));
+    // Who judges hears of it, and cannot have it asked again.
+    assert!(provider.asked()[2].contains("hotels: (gave no answer)"), "{}", provider.asked()[2]);
+    assert_eq!(street.agent("hotels").asked().len(), 1);
     let provider = chooser(&["hotels"]);
     let street =
         Street::of("supervise", &["weather", "hotels"], |document| choose_by_model(document, &provider));
-    street
-        .agent("hotels")
-        .answer(|_| answer("500 Internal Server Error", "", r#"{"error":{"message":"no"}}"#));
+    street.agent("hotels").answer(|_| answer("500 Internal Server Error", "", NO));
     assert_eq!(street.ask("", "Bring me to Oslo.").status, 500);
+}
+
+#[test]
+fn an_agent_that_says_the_same_again_ends_the_round() {
+    let provider = chooser(&["flights", "hotels", "flights", "hotels", "flights"]);
+    let street = Street::of("supervise", &["weather", "flights", "hotels"], |document| {
+        choose_by_model(document, &provider);
+        orchestration(document)["supervise"]["steps"] = json!(20);
+    });
+    assert_eq!(street.ask("", "Bring me to Oslo.").content(), "I am flights.\n\nI am hotels.");
+    assert_eq!(street.agent("flights").asked().len(), 2);
+}
+
+#[test]
+fn a_final_answer_that_does_not_come_leaves_the_agents_own_words() {
+    let provider = chooser(&["flights"]);
+    let street = Street::of("supervise", &["weather", "flights"], |document| {
+        choose_by_model(document, &provider);
+        orchestration(document)["supervise"]["final"] = json!("sim/unknown");
+    });
+    let reply = street.ask("", "Bring me to Oslo.");
+    assert_eq!((reply.status, reply.content().as_str()), (200, "I am flights."));
 }

@@ -1,6 +1,7 @@
 //! The agents that are to answer a conversation.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 use http::HeaderName;
@@ -8,9 +9,11 @@ use meseta_select::turns::Turns;
 use meseta_wire::json::Json;
 
 use crate::agents::Orchestration;
+use crate::agents::open_turns::{OpenTurn, Place};
 use crate::endpoint::Call;
 use crate::error::{Code, Error};
-use crate::stages::choose::chooser;
+use crate::log;
+use crate::stages::choose::{Lineup, chooser};
 use crate::stages::read::Ask;
 use crate::trip::Trip;
 
@@ -19,12 +22,7 @@ const AGENT: HeaderName = HeaderName::from_static("x-meseta-agent");
 /// The same, said by the model's name, for clients that send no headers of their own.
 pub(crate) const PREFIX: &str = "agent/";
 
-/// In the order in which they are to be asked; never nobody.
-pub(crate) async fn agents(
-    trip: &mut Trip,
-    rules: &Orchestration,
-    ask: &Ask,
-) -> Result<Vec<Arc<str>>, Error> {
+pub(crate) async fn agents(trip: &mut Trip, rules: &Orchestration, ask: &Ask) -> Result<Lineup, Error> {
     if !matches!(ask.call, Call::Chat | Call::Responses | Call::Messages) {
         return Err(Error::new(
             Code::RouteNotFound,
@@ -33,18 +31,51 @@ pub(crate) async fn agents(
     }
     if let Some(named) = named(ask) {
         return match rules.agents.iter().find(|id| ***id == *named) {
-            Some(id) => Ok(vec![id.clone()]),
+            Some(id) => Ok(Lineup { agents: vec![id.clone()], asked: String::new(), resumed: None }),
             None => Err(unknown(rules, &named)),
         };
     }
     let text = std::str::from_utf8(&ask.body).unwrap_or_default();
     let json = Json::parse(text).unwrap_or(Json::Null);
     let turns = Turns::read(ask.call.dialect(), &json);
-    let mut chosen = chooser::run(trip, ask, &rules.cascade, &turns).await.names;
-    if chosen.is_empty() {
-        chosen.push(rules.default.clone());
+    let asked = turns.asked.clone().into_owned();
+    if let Some(turn) = resumed(trip, rules, ask, &turns) {
+        return Ok(Lineup { agents: turn.agents.clone(), asked, resumed: Some(turn) });
     }
-    Ok(chosen)
+    let mut agents = chooser::run(trip, ask, &rules.cascade, &turns).await.names;
+    if agents.is_empty() {
+        agents.push(rules.default.clone());
+    }
+    Ok(Lineup { agents, asked, resumed: None })
+}
+
+/// The turn whose tool the client has run. It is gone on with, and nobody chooses again.
+fn resumed(trip: &mut Trip, rules: &Orchestration, ask: &Ask, turns: &Turns<'_>) -> Option<Arc<OpenTurn>> {
+    if turns.user_turn || turns.results.is_empty() {
+        return None;
+    }
+    // Who continues a stored response does not say again what was asked, and its name is proof enough.
+    let asked = ask.envelope.previous_response_id.is_none().then_some(&*turns.asked);
+    let place = place(trip, ask);
+    let turn = trip.worker.shared.open_turns.find(&place, &turns.results, asked, Instant::now())?;
+    // A reload may have taken one of them away.
+    if !turn.agents.iter().all(|id| rules.agents.contains(id)) {
+        return None;
+    }
+    trip.decisions.push(log::Decision {
+        step: "replayed",
+        chosen: turn.agents.clone(),
+        why: "the result of a tool that it called".to_owned(),
+        candidates: Vec::new(),
+        passed: Vec::new(),
+        micros: 0,
+    });
+    Some(turn)
+}
+
+/// Where turns are remembered that wait for a tool.
+pub(crate) fn place(trip: &Trip, ask: &Ask) -> Place {
+    Place { caller: ask.caller.conversations(), listener: trip.door.name.load().as_ref().clone() }
 }
 
 /// Who is to go on, as a model judges from all that has been said in `thread`; `None` where no model judges.
