@@ -52,14 +52,13 @@ fn hold(house: &House, tenant: &str) -> Client {
     client
 }
 
-/// A request that has to wait, and is surely there when this returns.
+/// A request that has to wait, and stands in its line when this returns.
 fn wait(house: &House, tenant: &str) -> Client {
-    let before = house.plane.stats().in_flight;
+    let waiting = || house.plane.stats().admission.map_or(0, |gate| gate.waiting);
+    let before = waiting();
     let mut client = house.connect();
     post(&mut client, tenant, "", &ask("sim/echo", tenant));
-    until("the request is there", || house.plane.stats().in_flight > before);
-    // Whoever is counted as under way may have a few steps to go before it stands in its line.
-    thread::sleep(std::time::Duration::from_millis(50));
+    until("the request waits", || waiting() > before);
     client
 }
 
@@ -221,7 +220,7 @@ fn a_flood_of_one_tenant_does_not_keep_another_out() {
         for _ in 0..flood {
             scope.spawn(move || {
                 let mut client = house.connect();
-                post(&mut client, "paid", "x-sim: first=50ms\r\n", &ask("sim/echo", "hello"));
+                post(&mut client, "paid", "x-sim: first=100ms\r\n", &ask("sim/echo", "hello"));
                 assert_eq!(client.reply().status, 200);
                 done.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
             });

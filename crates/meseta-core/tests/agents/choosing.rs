@@ -21,7 +21,7 @@ pub fn choose_by_model(document: &mut Json, provider: &Provider) {
     document["targets"].as_array_mut().expect("targets").push(target);
     document["names"]["chooser"] = json!("chooser");
     document["chooser"]["model"] = json!({
-        "model": "chooser", "prompt": "structured", "deadline_ms": 2_000, "context_tokens": 8_192,
+        "model": "chooser", "prompt": "structured", "deadline_ms": 60_000, "context_tokens": 8_192,
         "cache_entries": 16, "cache_ms": 60_000,
     });
 }

@@ -98,7 +98,7 @@ fn a_client_that_leaves_cancels_the_agent_and_whom_the_agent_asks() {
         orchestration(document)["rules"] = json!([rule("trip", &["weather", "flights"])]);
     });
     street.agent("weather").answer(|_| {
-        std::thread::sleep(Duration::from_millis(500));
+        std::thread::sleep(Duration::from_secs(5));
         says("I go on.")
     });
     let mut client = street.client();

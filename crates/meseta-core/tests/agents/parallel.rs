@@ -35,7 +35,7 @@ fn answers_stand_in_the_order_of_the_choice() {
 fn enough_answers_are_enough_and_the_others_are_cancelled() {
     let street = street(|document| orchestration(document)["parallel"]["quorum"] = json!(2));
     street.agent("flights").answer(|_| {
-        std::thread::sleep(std::time::Duration::from_secs(2));
+        std::thread::sleep(std::time::Duration::from_secs(10));
         says("too late")
     });
     let reply = street.ask("", "A trip.");

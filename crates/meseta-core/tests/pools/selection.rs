@@ -92,9 +92,10 @@ fn the_fastest_gets_most_once_all_were_measured() {
     town.order("a", "first=200ms");
     town.order("b", "first=200ms");
     counts(&town, 3);
-    let counts = counts(&town, 60);
-    // Of two that are drawn the better one is asked, so c whenever it is drawn: two times of three.
-    assert!(count(&counts, "c") > 30 - 4, "{counts:?}");
+    let counts = counts(&town, 90);
+    // Of two that are drawn the better one is asked, so c whenever it is drawn: two times of three. Five standard
+    // deviations below that is still more than a third.
+    assert!(count(&counts, "c") > 37, "{counts:?}");
     assert!(count(&counts, "c") > count(&counts, "a").max(count(&counts, "b")), "{counts:?}");
 }
 
