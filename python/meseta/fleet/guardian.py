@@ -30,7 +30,7 @@ class Guardian:
         if self._process is not None and self._process.poll() is None:
             return
         self._forget()
-        self._process = subprocess.Popen(
+        process = subprocess.Popen(
             [sys.executable, "-I", "-S", str(Path(__file__).with_name("guard.py"))],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
@@ -39,17 +39,19 @@ class Guardian:
             cwd="/",
             start_new_session=True,
         )
-        self._tell("".join([f"{MARK_NAME}={self.mark}\n", *(f"+{group}\n" for group in self._groups)]))
+        # Whoever sees it there may count on it: it has heard of all groups.
+        _tell(process, "".join([f"{MARK_NAME}={self.mark}\n", *(f"+{group}\n" for group in self._groups)]))
+        self._process = process
 
     def add(self, group: int) -> None:
         """Have this process group killed when we are gone."""
         self._groups.add(group)
-        self._tell(f"+{group}\n")
+        _tell(self._process, f"+{group}\n")
 
     def remove(self, group: int) -> None:
         """Say that the group has ended; its number may soon be somebody else's."""
         self._groups.discard(group)
-        self._tell(f"-{group}\n")
+        _tell(self._process, f"-{group}\n")
 
     def close(self) -> None:
         """Let it kill what is left, and wait for its end."""
@@ -67,12 +69,13 @@ class Guardian:
             process.kill()
             process.wait()
 
-    def _tell(self, text: str) -> None:
-        if self._process is None or self._process.stdin is None:
-            return
-        try:
-            self._process.stdin.write(text.encode())
-            self._process.stdin.flush()
-        except (OSError, ValueError):
-            # It was killed; `ensure` starts the next one, which hears of all groups.
-            return
+
+def _tell(process: subprocess.Popen[bytes] | None, text: str) -> None:
+    if process is None or process.stdin is None:
+        return
+    try:
+        process.stdin.write(text.encode())
+        process.stdin.flush()
+    except (OSError, ValueError):
+        # It was killed; `ensure` starts the next one, which hears of all groups.
+        return
