@@ -42,6 +42,13 @@ class Running:
                 break
         raise AssertionError(f"no {beginnings} in {read}")
 
+    def until_each(self, *beginnings: str) -> None:
+        """Read talk until there was a line for each of these, in whatever order."""
+        left = set(beginnings)
+        while left:
+            line = self.until(*left)
+            left.remove(next(beginning for beginning in left if line.startswith(beginning)))
+
     def models(self) -> list[str]:
         with urllib.request.urlopen(f"{self.url}/v1/models") as answer:
             return [row["id"] for row in json.load(answer)["data"]]

@@ -200,9 +200,8 @@ def test_a_changed_file_is_a_rolling_restart(up: Up) -> None:
         running.until("Agent weather/1 is ready")
         first = agents()[0]["instances"][0]["pid"]
         write(", changed")
-        running.until("Reloaded")
-        running.until("Agent weather/2 is ready")
-        running.until("Agent weather/1 has ended")
+        # The agents have a thread of their own, which does not wait for the word about the file.
+        running.until_each("Reloaded", "Agent weather/2 is ready", "Agent weather/1 has ended")
         assert not alive(first)
         assert "changed" in ask(running.port)[1]
         write(", --fails")
@@ -216,6 +215,7 @@ def test_scale_and_what_it_says(up: Up) -> None:
         running.until("Agent weather/1 is ready")
         assert meseta("agents", "scale", "weather", "2").stdout == "Agent weather gets 2 instances.\n"
         running.until("Agent weather/2 is ready")
+        until(lambda: agents()[0]["ready"] == 2)
         assert json.loads(meseta("agents", "--json").stdout)["agents"] == agents()
         shown = meseta("agents", "list")
         assert shown.returncode == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import os
@@ -293,10 +294,12 @@ def test_connections_are_bounded(served: ControlServer, plane: Pretended) -> Non
 def test_who_says_nothing_is_left(
     plane: Pretended, served: ControlServer, monkeypatch: pytest.MonkeyPatch, begun: bytes
 ) -> None:
-    monkeypatch.setattr(module, "IDLE_SECONDS", 0.05)
+    monkeypatch.setattr(module, "IDLE_SECONDS", 0.2)
     talk = Talk(served.address)
-    talk.socket.sendall(begun)
-    assert talk.stream.readline() == b""
+    # On a busy machine it is left before it has said anything.
+    with contextlib.suppress(ConnectionError):
+        talk.socket.sendall(begun)
+        assert talk.stream.readline() == b""
     talk.close()
 
 
