@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import queue
+import random
+import socket
 import sys
 import threading
 import time
 import urllib.request
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -54,6 +57,22 @@ def get(port: int, path: str = "/health") -> int:
     """Ask an instance, past the plane."""
     with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}") as answer:
         return int(answer.status)
+
+
+def free_ports(count: int) -> int:
+    """Return the first of so many ports in a row that are free.
+
+    The system itself hands out others, to whoever asks for any port and to every connection.
+    """
+    for first in random.sample(range(20_000, 30_000, count), 100):
+        with ExitStack() as open_ones:
+            try:
+                for port in range(first, first + count):
+                    open_ones.enter_context(socket.create_server(("127.0.0.1", port)))
+            except OSError:
+                continue
+            return first
+    raise AssertionError("no ports are free")
 
 
 class PretendedPlane:

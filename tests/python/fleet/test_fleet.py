@@ -20,7 +20,7 @@ from meseta.errors import ControlError, SnapshotError
 from meseta.fleet.instance import QUIET_SECONDS
 from meseta.fleet.scale import Traffic
 
-from .conftest import ADDRESSES, Ship, alive, get, replicas, until
+from .conftest import ADDRESSES, Ship, alive, free_ports, get, replicas, until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -131,8 +131,8 @@ def test_a_port_that_is_taken(ship: Ship, spec: Make) -> None:
 
 
 def test_never_ready(ship: Ship, spec: Make) -> None:
-    ship.follow(spec("--never-ready", ready=Ready("/health", timeout_ms=300, interval_ms=20)))
-    until(lambda: ship.said("was not ready within 0.3 s: GET /health on port"))
+    ship.follow(spec("--never-ready", ready=Ready("/health", timeout_ms=3_000, interval_ms=20)))
+    until(lambda: ship.said("was not ready within 3 s: GET /health on port"))
     assert ship.said("answered 503")
     assert ship.plane.members == []
 
@@ -196,7 +196,7 @@ def test_children_end_with_their_agent(ship: Ship, spec: Make) -> None:
 
 
 def test_scale_to_zero_and_start_on_demand(ship: Ship, spec: Make) -> None:
-    ship.follow(spec(replicas=replicas(0, 2), idle_ms=300))
+    ship.follow(spec(replicas=replicas(0, 2), idle_ms=2_000))
     until(lambda: ship.plane.placements)
     assert ship.row("weather")["state"] == "stopped"
     ship.plane.demand.put("weather")
@@ -275,7 +275,9 @@ def test_a_rolling_restart_never_has_fewer_ready(ship: Ship, spec: Make, tmp_pat
     else:
         # Looked at before the change, so that it is one.
         until(lambda: ship.fleet._crews["weather"]._sources is not None)
-        code.write_text("two, which is longer")
+        # In one step: half a change would be one of its own.
+        (tmp_path / ".new").write_text("two, which is longer")
+        (tmp_path / ".new").replace(code)
         until(lambda: ship.said("Files of agent weather changed"))
     until(lambda: rolled(ship, 2, 2))
     assert not before & set(ship.pids("weather"))
@@ -348,8 +350,7 @@ def test_one_that_a_draining_plane_may_still_ask_is_not_ended(ship: Ship, spec: 
 
 
 def test_fixed_ports_follow_each_other(ship: Ship, spec: Make) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    port = free_ports(4)
     ship.follow(spec(port=port, replicas=replicas(2)))
     ready(ship, "agent/weather/1", "agent/weather/2")
     assert [ship.plane.port(f"agent/weather/{number}") for number in (1, 2)] == [port, port + 1]
