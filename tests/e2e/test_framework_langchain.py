@@ -68,7 +68,7 @@ def model_of(world: World, api: str, provider: str) -> BaseChatModel:
             api_key=SecretStr("unused"),
             max_retries=0,
             max_tokens_to_sample=500,
-            timeout=20,
+            timeout=60,
             stop=None,
         )
     return ChatOpenAI(
@@ -78,7 +78,7 @@ def model_of(world: World, api: str, provider: str) -> BaseChatModel:
         max_retries=0,
         stream_usage=True,
         use_responses_api=api == "responses",
-        timeout=20,
+        timeout=60,
     )
 
 

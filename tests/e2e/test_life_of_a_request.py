@@ -58,7 +58,7 @@ def passed(plane: meseta.Plane, model: str = "fast") -> list[str]:
         )
     assert plane.log_path is not None
     log = RequestLog(plane.log_path)
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while (row := log.find(raw.headers["x-meseta-request-id"])) is None:
         assert time.monotonic() < deadline
         time.sleep(0.005)

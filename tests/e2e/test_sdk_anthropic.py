@@ -74,7 +74,7 @@ class Forecast(BaseModel):
 @pytest.fixture(scope="module")
 def shared_client(shared_world: World) -> Iterator[anthropic.Anthropic]:
     with anthropic.Anthropic(
-        base_url=shared_world.root, api_key="unused", max_retries=0, timeout=20
+        base_url=shared_world.root, api_key="unused", max_retries=0, timeout=60
     ) as client:
         yield client
 

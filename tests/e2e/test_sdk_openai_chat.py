@@ -66,7 +66,7 @@ class Forecast(BaseModel):
 
 @pytest.fixture(scope="module")
 def shared_client(shared_world: World) -> Iterator[openai.OpenAI]:
-    with openai.OpenAI(base_url=shared_world.url, api_key="unused", max_retries=0, timeout=20) as client:
+    with openai.OpenAI(base_url=shared_world.url, api_key="unused", max_retries=0, timeout=60) as client:
         yield client
 
 

@@ -68,7 +68,7 @@ class Forecast(BaseModel):
 
 @pytest.fixture(scope="module")
 def shared_client(shared_world: World) -> Iterator[openai.OpenAI]:
-    with openai.OpenAI(base_url=shared_world.url, api_key="unused", max_retries=0, timeout=20) as client:
+    with openai.OpenAI(base_url=shared_world.url, api_key="unused", max_retries=0, timeout=60) as client:
         yield client
 
 
@@ -288,7 +288,7 @@ def test_not_stored(world: World, client: openai.OpenAI, provider: str, stream: 
 def test_stored_for_its_key_alone(world: World, provider: str) -> None:
     """Whoever has another key of the same listener can neither read nor go on nor delete."""
     first, second = (
-        openai.OpenAI(base_url=world.shared_url, api_key=key, max_retries=0, timeout=20) for key in world.keys
+        openai.OpenAI(base_url=world.shared_url, api_key=key, max_retries=0, timeout=60) for key in world.keys
     )
     with first, second:
         world.play(ANSWER, {"text": "I said so."})
@@ -304,7 +304,7 @@ def test_stored_for_its_key_alone(world: World, provider: str) -> None:
 
 def test_continued_by_its_key_alone(world: World, provider: str) -> None:
     first, second = (
-        openai.OpenAI(base_url=world.shared_url, api_key=key, max_retries=0, timeout=20) for key in world.keys
+        openai.OpenAI(base_url=world.shared_url, api_key=key, max_retries=0, timeout=60) for key in world.keys
     )
     with first, second:
         world.play(ANSWER)

@@ -246,7 +246,7 @@ def test_a_budget_of_seconds() -> None:
 
     with meseta.serving(slow) as url, meseta.connect(url, hub=url):
         outcome = meseta.supervise(
-            AGENTS, "Oslo?", by=lambda thread: "agent/weather", seconds=0.2, final="writer"
+            AGENTS, "Oslo?", by=lambda thread: "agent/weather", seconds=1, final="writer"
         )
     assert (outcome.ended, outcome.answer.text) == ("seconds", "The last word.")
     (step,) = outcome.steps
