@@ -189,7 +189,7 @@ fn a_client_that_does_not_read_holds_no_call_beyond_its_time() {
     for version in ["http1", "http2"] {
         let house = House::with(|document| {
             document["targets"][0]["http_version"] = json!(version);
-            document["targets"][0]["timeouts"]["total_ms"] = json!(300);
+            document["targets"][0]["timeouts"]["total_ms"] = json!(3_000);
         });
         let mut lazy = house.connect();
         lazy.post("/v1/chat/completions", "", streamed("sim/echo;body=1g", "x").to_string());

@@ -215,7 +215,7 @@ fn streams_that_break_count_against_the_target() {
     {
         let provider = simulator();
         let house = House::of(&[("one", &provider.url())], |document| {
-            document["targets"][0]["timeouts"]["idle_ms"] = json!(100);
+            document["targets"][0]["timeouts"]["idle_ms"] = json!(1_000);
         });
         for _ in 0..3 {
             assert_eq!(house.state("one").0, State::Ready, "{directives}");
@@ -505,7 +505,7 @@ fn a_stream_that_has_not_begun_is_held_back_only_for_others() {
     let (one, other) = (simulator(), simulator());
     let folder = support::Folder::new();
     let house = House::of(&[("one", &one.url()), ("other", &other.url())], |document| {
-        document["targets"][0]["timeouts"]["idle_ms"] = json!(200);
+        document["targets"][0]["timeouts"]["idle_ms"] = json!(1_000);
         document["log"] = json!({
             "path": folder.file("log.db"),
             "queue_records": 1024,

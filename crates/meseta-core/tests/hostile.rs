@@ -197,7 +197,7 @@ fn a_body_that_never_ends_is_let_go() {
 
 #[test]
 fn a_head_that_trickles() {
-    let house = hasty(300);
+    let house = hasty(1_000);
     let head = b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nx-slow: ";
     let mut sockets: Vec<TcpStream> = (0..50).map(|_| house.connect().stream).collect();
     for at in 0.. {
@@ -214,7 +214,7 @@ fn a_head_that_trickles() {
 
 #[test]
 fn connections_that_say_nothing_or_only_begin() {
-    let house = hasty(300);
+    let house = hasty(1_000);
     let ours = house.plane.stats().connections;
     assert_eq!(ours, 0);
     let unfinished_headers = [http2::PREFACE, &frame(http2::SETTINGS, 0, 0, b""), &[0, 0, 9, 1]].concat();
@@ -247,7 +247,7 @@ fn connections_that_say_nothing_or_only_begin() {
 
 #[test]
 fn a_body_that_trickles() {
-    let house = hasty(300);
+    let house = hasty(1_000);
     let mut client = house.connect();
     client.send(format!("POST {CHAT} HTTP/1.1\r\nhost: x\r\ncontent-length: 1000\r\n\r\n{{\"mes"));
     let reply = client.reply();

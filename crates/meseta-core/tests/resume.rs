@@ -470,7 +470,7 @@ fn a_client_that_does_not_read() {
     let members = [(Dialect::OpenaiChat, "echo;cut=fin@3"), (Dialect::AnthropicMessages, "echo;body=1g")];
     let house = Resuming::with(&members, |document| {
         for target in document["targets"].as_array_mut().expect("targets") {
-            target["timeouts"]["total_ms"] = json!(500);
+            target["timeouts"]["total_ms"] = json!(3_000);
         }
     });
     let mut lazy = house.house.connect();
@@ -513,8 +513,12 @@ fn a_pool_of_one() {
 #[test]
 fn the_clients_own_deadline() {
     let members = [(Dialect::OpenaiChat, "echo;stall=3"), (Dialect::OpenaiChat, "echo;continue=rest")];
-    let house = Resuming::start(&members);
-    let (heard, _) = house.call(Dialect::OpenaiChat, "x-meseta-deadline: 300ms\r\n", |_| {});
+    let house = Resuming::with(&members, |document| {
+        for target in document["targets"].as_array_mut().expect("targets") {
+            target["timeouts"]["idle_ms"] = json!(60_000);
+        }
+    });
+    let (heard, _) = house.call(Dialect::OpenaiChat, "x-meseta-deadline: 2s\r\n", |_| {});
     assert!(heard.failed.is_some());
     assert_eq!(house.requests().len(), 1);
 }

@@ -113,7 +113,7 @@ fn a_handshake_or_a_first_request_that_never_comes_is_not_waited_for() {
     let certificate = certificate("localhost");
     let house = House::with(|document| {
         document["listeners"][0]["tls"] = listener_tls(&certificate);
-        document["listeners"][0]["timeouts"] = json!({"head_ms": 300, "body_ms": 300});
+        document["listeners"][0]["timeouts"] = json!({"head_ms": 2_000, "body_ms": 2_000});
     });
     let mut silent = house.connect();
     let mut beginning = house.connect();

@@ -249,8 +249,8 @@ pub const CASES: &[Case] = &[
         ..slow("No first token, another target asked beside it", "preamble_then=10m", "")
     },
     slow("Slower than the target asked beside it", "first=600ms", ""),
-    slow("Faster than the target asked beside it", "first=200ms", "first=10m"),
-    slow("Slow, and the target asked beside it fails", "first=300ms", "status=500"),
+    slow("Faster than the target asked beside it", "first=600ms", "first=10m"),
+    slow("Slow, and the target asked beside it fails", "first=600ms", "status=500"),
     slow("Slow and fails, and the target asked beside it is slow", "first=100ms;status=500", "first=300ms"),
     falls(
         "Too long for the model, a longer one as fallback",

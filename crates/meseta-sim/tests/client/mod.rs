@@ -144,7 +144,7 @@ pub fn receive_until(socket: &mut TcpStream, enough: impl Fn(&[u8]) -> bool) -> 
             return Reply { body: reply.body.clone(), head: reply.head.clone(), ..*reply };
         }
         if reply.is_some_and(|reply| enough(&reply.body)) {
-            socket.set_read_timeout(Some(Duration::from_millis(300))).expect("a timeout");
+            socket.set_read_timeout(Some(Duration::from_secs(1))).expect("a timeout");
         }
         let end = match socket.read(&mut block) {
             Ok(0) => End::Fin,
