@@ -22,7 +22,7 @@ from meseta import _core
 
 FOLDER = Path(__file__).parent.parent / "transcripts"
 TRANSCRIPTS = sorted(FOLDER.glob("*.txt"))
-PATIENCE = 20.0
+PATIENCE = 120.0
 
 
 @dataclass

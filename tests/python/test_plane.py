@@ -95,7 +95,7 @@ def test_a_port_that_is_taken_is_an_error_and_leaves_nothing_behind() -> None:
 
 def test_stop_lets_a_stream_finish() -> None:
     plane = Plane.from_config(port=0)
-    connection = http.client.HTTPConnection("127.0.0.1", plane.listeners[0]["port"], timeout=30)
+    connection = http.client.HTTPConnection("127.0.0.1", plane.listeners[0]["port"], timeout=120)
     body = {"model": "sim/echo", "stream": True, "messages": [{"role": "user", "content": "one two three"}]}
     headers = {"content-type": "application/json", "x-sim": "pace=20ms"}
     connection.request("POST", "/v1/chat/completions", json.dumps(body), headers)
@@ -205,7 +205,7 @@ def test_a_plane_runs_the_agents_of_its_configuration(tmp_path: Path) -> None:
             ("far", "external"),
             ("near", "process"),
         ]
-        limit = time.monotonic() + 60
+        limit = time.monotonic() + 240
         while plane.agents()[1]["ready"] < 1:
             assert time.monotonic() < limit
             time.sleep(0.02)

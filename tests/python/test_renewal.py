@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from meseta.config.credentials import Request
 
-PATIENCE = 60.0
+PATIENCE = 240.0
 ROLE = "arn:aws:iam::123456789012:role/meseta"
 TARGETS = ("amazon_bedrock/*",)
 

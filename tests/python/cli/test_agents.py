@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 AGENT = Path(__file__).parents[1] / "fleet" / "agent.py"
-PATIENCE = 60.0
+PATIENCE = 240.0
 
 Up = Any
 """Starts a `meseta up` with the words that it is given; see conftest.py."""

@@ -35,7 +35,7 @@ def meseta(*arguments: str, **environment: str) -> str:
         text=True,
         env={**os.environ, "COLUMNS": "100", **environment},
         stdin=subprocess.DEVNULL,
-        timeout=60,
+        timeout=240,
     )
     shown = f"exit code {done.returncode}\n----- stdout\n{done.stdout}----- stderr\n{done.stderr}"
     return mask(shown)

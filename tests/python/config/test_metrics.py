@@ -296,7 +296,7 @@ def test_a_source_is_asked_again() -> None:
     heard = Heard()
     refresh = Refresh(lambda _: (METRICS, {}), heard.take, heard.hear)
     generation = refresh.follow([SECOND])
-    assert heard.happened.wait(30)
+    assert heard.happened.wait(120)
     refresh.stop()
     assert heard.put[0] == (generation, METRICS)
     assert not heard.said
@@ -330,12 +330,12 @@ def test_what_comes_too_late_changes_nothing() -> None:
 
     def measure(_: Sequence[Source]) -> tuple[Metrics, dict[str, str]]:
         asked.set()
-        go.wait(30)
+        go.wait(120)
         return METRICS, {}
 
     refresh = Refresh(measure, heard.take, heard.hear)
     refresh.follow([SECOND])
-    assert asked.wait(30)
+    assert asked.wait(120)
     refresh.follow([])
     go.set()
     refresh.stop()
@@ -358,7 +358,7 @@ def test_a_plane_that_serves_asks_again(publisher: Publisher, tmp_path: Path) ->
         before = plane.stats()["snapshot"]
         dearer = {"openai": {"models": {"gpt-4o": {"cost": {"input": 11, "output": 12}}}}}
         publisher.catalogue = json.dumps(dearer).encode()
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 240
         while plane.snapshot["targets"][0]["price"] != priced_at(11, 12):
             assert time.monotonic() < deadline, "the plane has not asked again"
             time.sleep(0.05)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from meseta.fleet.placement import Placed, Placement
     from meseta.renewal import Level
 
-PATIENCE = 60.0
+PATIENCE = 240.0
 """Seconds until a test gives up; nothing is waited for that long unless it is broken."""
 
 AGENT = Path(__file__).with_name("agent.py")

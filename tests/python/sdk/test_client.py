@@ -159,7 +159,7 @@ def test_closing_a_stream_early_cancels_the_call() -> None:
     with meseta.serving(endless) as url, meseta.connect(url):
         with meseta.stream("m", "Go") as stream:
             assert next(stream) == "more "
-        assert cancelled.wait(30)
+        assert cancelled.wait(120)
         assert list(stream) == []
 
 
@@ -297,7 +297,7 @@ def test_a_forked_process_has_a_loop_of_its_own(gateway: Gateway) -> None:
         answers = context.Queue()
         process = context.Process(target=forked, args=(gateway.url, answers))
         process.start()
-        assert answers.get(timeout=60) == "Hello."
+        assert answers.get(timeout=120) == "Hello."
         process.join(30)
 
 

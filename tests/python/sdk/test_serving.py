@@ -76,7 +76,7 @@ KINDS: list[Callable[..., Any]] = [
 def ask(url: str, **more: Any) -> httpx.Response:
     headers = more.pop("headers", {})
     body = {"model": "m", "messages": QUESTION, **more}
-    return httpx.post(f"{url}/v1/chat/completions", json=body, headers=headers, timeout=30)
+    return httpx.post(f"{url}/v1/chat/completions", json=body, headers=headers, timeout=120)
 
 
 def chunks(response: httpx.Response) -> list[dict[str, Any]]:
@@ -108,13 +108,13 @@ def test_a_streamed_piece_is_sent_before_the_next_is_made() -> None:
 
     def two(_: Messages) -> Iterator[str]:
         yield "one"
-        assert second.wait(30)
+        assert second.wait(120)
         yield "two"
 
     body = {"messages": QUESTION, "stream": True}
     with (
         meseta.serving(two) as url,
-        httpx.stream("POST", f"{url}/v1/chat/completions", json=body, timeout=30) as response,
+        httpx.stream("POST", f"{url}/v1/chat/completions", json=body, timeout=120) as response,
     ):
         lines = response.iter_lines()
         assert "one" in next(lines)
@@ -316,28 +316,30 @@ def test_an_answer_that_is_none() -> None:
 )
 def test_bodies_that_are_no_conversation(body: bytes) -> None:
     with meseta.serving(plain) as url:
-        response = httpx.post(f"{url}/v1/chat/completions", content=body)
+        response = httpx.post(f"{url}/v1/chat/completions", content=body, timeout=120)
         assert (response.status_code, response.json()["error"]["code"]) == (400, "request.invalid_body")
         assert ask(url).status_code == 200
 
 
 def test_other_paths_and_methods() -> None:
     with meseta.serving(plain) as url:
-        assert httpx.get(f"{url}/v1/chat/completions").status_code == 405
-        assert httpx.post(f"{url}/health").status_code == 405
-        assert httpx.post(f"{url}/v1/messages", json={}).status_code == 404
-        assert httpx.post(f"{url}/chat/completions", json={"messages": QUESTION}).status_code == 200
+        assert httpx.get(f"{url}/v1/chat/completions", timeout=120).status_code == 405
+        assert httpx.post(f"{url}/health", timeout=120).status_code == 405
+        assert httpx.post(f"{url}/v1/messages", json={}, timeout=120).status_code == 404
+        assert (
+            httpx.post(f"{url}/chat/completions", json={"messages": QUESTION}, timeout=120).status_code == 200
+        )
 
 
 def test_a_body_has_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server, "MOST_BODY_BYTES", 1000)
     with meseta.serving(plain) as url:
-        announced = httpx.post(f"{url}/v1/chat/completions", content=b"x" * 1001)
+        announced = httpx.post(f"{url}/v1/chat/completions", content=b"x" * 1001, timeout=120)
 
         def unannounced() -> Iterator[bytes]:
             yield from [b"x" * 500] * 4
 
-        chunked = httpx.post(f"{url}/v1/chat/completions", content=unannounced())
+        chunked = httpx.post(f"{url}/v1/chat/completions", content=unannounced(), timeout=120)
     assert [announced.status_code, chunked.status_code] == [413, 413]
 
 
@@ -350,7 +352,7 @@ def test_web_pages_and_keys() -> None:
         assert ask(url, headers={"authorization": "Bearer k-2"}).status_code == 401
         assert ask(url, headers={"authorization": "Basic k-1"}).status_code == 401
         assert ask(url, headers={"authorization": "Bearer k-1", **origin}).status_code == 200
-        assert httpx.get(f"{url}/health").status_code == 200
+        assert httpx.get(f"{url}/health", timeout=120).status_code == 200
 
 
 def test_health_counts_and_more_than_it_can_do_is_refused() -> None:
@@ -359,23 +361,23 @@ def test_health_counts_and_more_than_it_can_do_is_refused() -> None:
 
     def wait(_: Messages) -> str:
         begun.release()
-        assert go.wait(30)
+        assert go.wait(120)
         return "done"
 
     answers: list[httpx.Response] = []
     with meseta.serving(wait, concurrency=2) as url:
-        assert httpx.get(f"{url}/health").json() == {"active": 0}
+        assert httpx.get(f"{url}/health", timeout=120).json() == {"active": 0}
         threads = [threading.Thread(target=lambda: answers.append(ask(url))) for _ in range(2)]
         for thread in threads:
             thread.start()
-            assert begun.acquire(timeout=30)
-        assert httpx.get(f"{url}/health").json() == {"active": 2}
+            assert begun.acquire(timeout=120)
+        assert httpx.get(f"{url}/health", timeout=120).json() == {"active": 2}
         refused = ask(url)
         assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
         go.set()
         for thread in threads:
             thread.join()
-        assert httpx.get(f"{url}/health").json() == {"active": 0}
+        assert httpx.get(f"{url}/health", timeout=120).json() == {"active": 0}
     assert [answer.status_code for answer in answers] == [200, 200]
 
 
@@ -397,9 +399,9 @@ def test_a_client_that_leaves_cancels_the_function(stream: bool) -> None:
         head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: {len(body)}\r\n\r\n"
         with socket.create_connection((host, int(port))) as connection:
             connection.sendall(head.encode() + body)
-            assert begun.wait(30)
-        assert cancelled.wait(30)
-        wait_until(lambda: httpx.get(f"{url}/health").json() == {"active": 0})
+            assert begun.wait(120)
+        assert cancelled.wait(120)
+        wait_until(lambda: httpx.get(f"{url}/health", timeout=120).json() == {"active": 0})
 
 
 def test_a_client_that_leaves_is_known_to_a_synchronous_function() -> None:
@@ -421,8 +423,8 @@ def test_a_client_that_leaves_is_known_to_a_synchronous_function() -> None:
             "POST", f"{url}/v1/chat/completions", json={"messages": QUESTION, "stream": True}
         ) as response:
             assert "begun" in next(response.iter_lines())
-            assert begun.wait(30)
-        assert ended.wait(30), "the generator was closed behind the step it was in"
+            assert begun.wait(120)
+        assert ended.wait(120), "the generator was closed behind the step it was in"
 
 
 def test_a_deadline_ends_it() -> None:
@@ -497,20 +499,20 @@ def test_a_signal_drains_and_is_a_success(number: signal.Signals, tmp_path: Any)
         assert line.startswith("patient listens on http://127.0.0.1:"), line
         url = line.split()[-1]
         body = {"messages": [{"role": "user", "content": str(switch)}], "stream": True}
-        with httpx.stream("POST", f"{url}/v1/chat/completions", json=body, timeout=30) as response:
+        with httpx.stream("POST", f"{url}/v1/chat/completions", json=body, timeout=120) as response:
             lines = response.iter_lines()
             assert "begun" in next(lines)
             process.send_signal(number)
             wait_until(lambda: refuses(url))
             switch.write_text("go")
             assert any("and ended" in line for line in lines)
-        assert process.wait(30) == 0
+        assert process.wait(120) == 0
         assert process.stderr.read() == ""
 
 
 def refuses(url: str) -> bool:
     try:
-        httpx.get(f"{url}/health")
+        httpx.get(f"{url}/health", timeout=120)
     except httpx.TransportError:
         return True
     return False
