@@ -78,6 +78,12 @@ def start(*arguments: str) -> Iterator[Running]:
         line = process.stdout.readline()
         assert line, process.stderr.read() if process.stderr else ""
         yield Running(process, json.loads(line))
+    except BaseException as error:
+        # Whether it was still there says what to look for.
+        ended = process.poll()
+        process.kill()
+        error.add_note(f"`meseta up` had exit code {ended} and had more to say: {process.communicate()[1]}")
+        raise
     finally:
         process.kill()
         process.communicate()
