@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 QUESTION = "What is the weather in Oslo on Friday, and which flights go there?"
 NEEDED = ("httpx", "uvicorn")
 """What agents that are functions are served with; `meseta[agents]` has it."""
-PATIENCE_SECONDS = 60.0
+PATIENCE_SECONDS = 150.0
 
 
 @dataclass(frozen=True)
@@ -99,6 +99,8 @@ def _config() -> str:
         "agents": [
             {
                 "id": name,
+                # The first start compiles Python, on a slow machine for long.
+                "hold": {"timeout": "2m"},
                 "run": {"command": command, "env": {"PYTHONPATH": package}, "ready": {"path": "/health"}},
             }
             for name, command in runs.items()
