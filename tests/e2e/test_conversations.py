@@ -38,7 +38,7 @@ listeners:
     history: keep
     agents: [{id: count, description: Counts turns.}]
 agents:
-  - {id: count, run: {command: [PYTHON, count.py], ready: {path: /health}}}
+  - {id: count, hold: {timeout: 4m}, run: {command: [PYTHON, count.py], ready: {path: /health}}}
 """
 
 

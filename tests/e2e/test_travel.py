@@ -137,6 +137,7 @@ def prepare(folder: Path, *, rules: bool) -> None:
     for old, new in (
         ("port: 12000", "port: 0"),
         ("port: 8001", "port: 0"),
+        (", run: {", ", hold: {timeout: 4m}, run: {"),
         ("ready:", f"env: {{PYTHONPATH: {package}}}, ready:"),
         ("    strategy: parallel\n", f"    strategy: parallel{RULES if rules else chr(10)}"),
     ):
@@ -152,7 +153,7 @@ def hub(running: Running) -> str:
 def turn(url: str, text: str) -> httpx.Response:
     headers = {"x-meseta-session": "trip-1", "x-meseta-run": "run-1"}
     body = {"model": "travel", "messages": [{"role": "user", "content": text}]}
-    answer = httpx.post(f"{url}/v1/chat/completions", json=body, headers=headers, timeout=90)
+    answer = httpx.post(f"{url}/v1/chat/completions", json=body, headers=headers, timeout=300)
     assert answer.status_code == 200, answer.text
     return answer
 

@@ -38,6 +38,8 @@ def write(words: str = "", run: str = "", more: str = "") -> None:
         "model_providers: [{model: sim/*}]\n"
         "agents:\n"
         "  - id: weather\n"
+        # A slow machine takes long to start a process.
+        "    hold: {timeout: 4m}\n"
         f"    run: {{command: [python, '{AGENT}'{words}], ready: {{path: /health}}{run}}}\n" + more
     )
 
