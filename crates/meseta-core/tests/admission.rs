@@ -4,7 +4,7 @@ mod support;
 
 use std::thread;
 
-use meseta_core::log::{Reader, Value};
+use meseta_core::log::Value;
 use serde_json::{Value as Json, json};
 use support::http1::{Client, Reply};
 use support::{Folder, House, ask, streamed, until};
@@ -238,19 +238,15 @@ fn the_record_says_who_waited_and_for_whom() {
     let folder = Folder::new();
     let path = folder.file("log.db");
     let house = admitting(&limits(1, 0, 8, 20_000), |document| {
-        document["log"] = json!({
-            "path": path, "queue_records": 65_536, "commit_ms": 1, "keep_hours": 168, "max_bytes": 1_u64 << 31,
-        });
+        document["log"] = support::log::settings(&path);
     });
     let held = hold(&house, "ops");
     let mut waiting = wait(&house, "free");
     drop(held);
     assert_eq!(waiting.reply().status, 200);
     assert!(house.plane.stop(support::PATIENCE));
-    let mut reader = Reader::open(&path).expect("a log");
-    let rows = reader
-        .query("SELECT tenant, pool IS NULL, attempts FROM requests ORDER BY waited_us", &[])
-        .expect("rows");
+    let rows =
+        support::log::query(&path, "SELECT tenant, pool IS NULL, attempts FROM requests ORDER BY waited_us");
     let row = |tenant: &str| vec![Value::Text(tenant.to_owned()), Value::Integer(1), Value::Integer(1)];
     // The one that waited for the other waited for longer.
     assert_eq!(rows, [row("ops"), row("free")]);

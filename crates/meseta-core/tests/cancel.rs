@@ -2,7 +2,7 @@
 
 mod support;
 
-use meseta_core::log::{Reader, Value};
+use meseta_core::log::Value;
 use serde_json::json;
 use support::http1::Client;
 use support::http2::{self, run};
@@ -17,13 +17,7 @@ fn logged(http_version: &str) -> Logged {
     let folder = Folder::new();
     let house = House::with(|document| {
         document["targets"][0]["http_version"] = json!(http_version);
-        document["log"] = json!({
-            "path": folder.file("log.db"),
-            "queue_records": 1024,
-            "commit_ms": 1,
-            "keep_hours": 24,
-            "max_bytes": 1 << 30,
-        });
+        document["log"] = support::log::settings(&folder.file("log.db"));
     });
     Logged { house, folder }
 }
@@ -37,13 +31,9 @@ impl Logged {
         });
         self.house.well(after);
         assert!(self.house.plane.stop(support::PATIENCE));
-        let mut reader = Reader::open(&self.folder.file("log.db")).expect("a log");
-        let rows = reader.query(
-            "SELECT requests.status, requests.code, blame, attempts.code FROM requests \
-             JOIN attempts ON request_id = id ORDER BY id LIMIT 1",
-            &[],
-        );
-        rows.expect("rows").swap_remove(0)
+        let sql = "SELECT requests.status, requests.code, blame, attempts.code FROM requests \
+                   JOIN attempts ON request_id = id ORDER BY id LIMIT 1";
+        support::log::query(&self.folder.file("log.db"), sql).swap_remove(0)
     }
 }
 
@@ -145,8 +135,7 @@ fn many_clients_that_leave_at_any_moment() {
     house.well("two hundred clients that left");
     assert!(house.plane.stop(support::PATIENCE));
     let stats = house.plane.stats();
-    let mut reader = Reader::open(&logged.folder.file("log.db")).expect("a log");
-    let rows = reader.query("SELECT count(*) FROM requests", &[]).expect("a count");
+    let rows = support::log::query(&logged.folder.file("log.db"), "SELECT count(*) FROM requests");
     assert_eq!(rows[0][0], Value::Integer(i64::try_from(stats.requests).expect("a count")));
 }
 

@@ -506,13 +506,7 @@ fn a_stream_that_has_not_begun_is_held_back_only_for_others() {
     let folder = support::Folder::new();
     let house = House::of(&[("one", &one.url()), ("other", &other.url())], |document| {
         document["targets"][0]["timeouts"]["idle_ms"] = json!(1_000);
-        document["log"] = json!({
-            "path": folder.file("log.db"),
-            "queue_records": 1024,
-            "commit_ms": 1,
-            "keep_hours": 24,
-            "max_bytes": 1 << 30,
-        });
+        document["log"] = support::log::settings(&folder.file("log.db"));
     });
     // What nobody else could say is told as it comes: the token that is missing is ten minutes away.
     let mut client = house.connect();
@@ -535,8 +529,10 @@ fn a_stream_that_has_not_begun_is_held_back_only_for_others() {
     }
     house.calm();
     assert!(house.plane.stop(support::PATIENCE));
-    let mut reader = meseta_core::log::Reader::open(&folder.file("log.db")).expect("a log");
-    let rows = reader.query("SELECT response_bytes FROM attempts WHERE provider = 'one'", &[]).expect("rows");
+    let rows = support::log::query(
+        &folder.file("log.db"),
+        "SELECT response_bytes FROM attempts WHERE provider = 'one'",
+    );
     // What was held back and thrown away has been received all the same.
     let bytes = |row: &Vec<Value>| matches!(row[0], Value::Integer(bytes) if bytes > 0);
     assert_eq!((rows.len(), rows.iter().all(bytes)), (3, true), "{rows:?}");

@@ -10,11 +10,8 @@ use meseta_core::log::{Reader, Value};
 use meseta_core::{Plane, StartError};
 use rusqlite::Connection;
 use serde_json::{Value as Json, json};
+use support::log::{query, settings};
 use support::{Folder, House, PATIENCE, ask, document, streamed, until};
-
-fn settings(path: &str) -> Json {
-    json!({"path": path, "queue_records": 65_536, "commit_ms": 1, "keep_hours": 168, "max_bytes": 1_u64 << 31})
-}
 
 fn logged(path: &str, change: impl FnOnce(&mut Json)) -> House {
     House::with(|document| {
@@ -24,9 +21,8 @@ fn logged(path: &str, change: impl FnOnce(&mut Json)) -> House {
 }
 
 fn integers(path: &str, sql: &str) -> Vec<i64> {
-    let mut reader = Reader::open(path).expect("a log");
-    let rows = reader.query(sql, &[]).unwrap_or_else(|error| panic!("{error}"));
-    rows.into_iter()
+    query(path, sql)
+        .into_iter()
         .flatten()
         .map(|value| match value {
             Value::Integer(number) => number,

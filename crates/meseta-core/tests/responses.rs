@@ -2,7 +2,7 @@
 
 mod support;
 
-use meseta_core::log::{Reader, Value};
+use meseta_core::log::Value;
 use serde_json::{Value as Json, json};
 use support::http1::Reply;
 use support::{Folder, House, PATIENCE, keys, target, until};
@@ -26,13 +26,7 @@ fn house(folder: &Folder) -> House {
             "max_bytes": 10_000_000,
             "max_response_bytes": 1_000_000,
         });
-        document["log"] = json!({
-            "path": folder.file("log.db"),
-            "queue_records": 1024,
-            "commit_ms": 1,
-            "keep_hours": 24,
-            "max_bytes": 1 << 30,
-        });
+        document["log"] = support::log::settings(&folder.file("log.db"));
     })
 }
 
@@ -119,8 +113,7 @@ fn tokens_are_counted_when_they_are_made_and_not_when_they_are_read() {
     }
     until("nothing is under way", || house.plane.stats().in_flight == 0);
     assert!(house.plane.stop(PATIENCE));
-    let mut reader = Reader::open(&log).expect("a log");
-    let rows = reader.query("SELECT method, output_tokens FROM requests ORDER BY id", &[]).expect("rows");
+    let rows = support::log::query(&log, "SELECT method, output_tokens FROM requests ORDER BY id");
     let text = |text: &str| Value::Text(text.to_owned());
     let (made, read) = ([text("POST"), Value::Integer(1)], [text("GET"), Value::Null]);
     assert_eq!(rows, [made.clone(), read.clone(), made, read]);

@@ -12,12 +12,13 @@ use std::io::{Read, Write};
 use std::net::TcpListener;
 
 use heard::Heard;
-use meseta_core::log::{Reader, Value};
+use meseta_core::log::Value;
 use meseta_sim::{Recorded, Simulator};
 use meseta_wire::dialect::Dialect;
 use serde_json::{Value as Json, json};
+use support::dialects::{short, speaking, tools};
 use support::http1::{Client, Reply};
-use support::{Folder, House, PATIENCE, pool, target, until};
+use support::{Folder, House, PATIENCE, pool, until};
 
 const TEXT: &str = "one two three four five six seven eight";
 const CLIENTS: [Dialect; 3] = [Dialect::OpenaiChat, Dialect::OpenaiResponses, Dialect::AnthropicMessages];
@@ -28,31 +29,8 @@ struct Resuming {
     folder: Folder,
 }
 
-fn short(dialect: Dialect) -> &'static str {
-    match dialect {
-        Dialect::OpenaiChat => "chat",
-        Dialect::OpenaiResponses => "responses",
-        Dialect::AnthropicMessages => "messages",
-        Dialect::GeminiGenerateContent => "gemini",
-        Dialect::BedrockConverse => "converse",
-    }
-}
-
 fn provider(dialect: Dialect, url: &str) -> Json {
-    let mut target = target(url);
-    let paths = match dialect {
-        Dialect::OpenaiChat => &["chat_completions"][..],
-        Dialect::OpenaiResponses => &["responses"],
-        Dialect::AnthropicMessages => &["messages"],
-        Dialect::GeminiGenerateContent => &["generate_content", "stream_generate_content"],
-        Dialect::BedrockConverse => &["converse", "converse_stream"],
-    };
-    let known = target["paths"].as_object_mut().expect("paths");
-    known.retain(|name, _| paths.contains(&name.as_str()));
-    target["name"] = json!(format!("{}/*", short(dialect)));
-    target["provider"] = json!(short(dialect));
-    target["dialects"] = json!([dialect.as_str()]);
-    target["default_headers"] = json!({"anthropic-version": "2023-06-01"});
+    let mut target = speaking(dialect, url);
     target["timeouts"]["idle_ms"] = json!(1_000);
     target["price"] = json!({
         "input": 1.0, "cached_input": null, "cache_write": null, "output": 1.0, "source": "config",
@@ -84,10 +62,7 @@ impl Resuming {
             }
             document["pools"] = json!([pool]);
             document["retry_budget"]["minimum_per_second"] = json!(1_000);
-            document["log"] = json!({
-                "path": folder.file("log.db"), "queue_records": 1024, "commit_ms": 1, "keep_hours": 24,
-                "max_bytes": 1 << 30,
-            });
+            document["log"] = support::log::settings(&folder.file("log.db"));
             change(document);
         });
         house.simulator.clear_requests();
@@ -125,8 +100,7 @@ impl Resuming {
         });
         assert_eq!(self.house.plane.stats().panics, 0);
         assert!(self.house.plane.stop(PATIENCE));
-        let mut reader = Reader::open(&self.folder.file("log.db")).expect("a log");
-        reader.query(sql, &[]).expect("rows")
+        support::log::query(&self.folder.file("log.db"), sql)
     }
 }
 
@@ -311,15 +285,6 @@ fn resume_off() {
         assert!(heard.failed.is_some(), "{client:?}");
         let rows = house.rows("SELECT code, resumed, attempts FROM requests");
         assert_eq!(rows, [vec![text("upstream.cut"), number(0), number(1)]], "{client:?}");
-    }
-}
-
-fn tools(client: Dialect) -> Json {
-    let schema = json!({"type": "object", "properties": {"city": {"type": "string"}}});
-    match client {
-        Dialect::AnthropicMessages => json!([{"name": "weather", "input_schema": schema}]),
-        Dialect::OpenaiResponses => json!([{"type": "function", "name": "weather", "parameters": schema}]),
-        _ => json!([{"type": "function", "function": {"name": "weather", "parameters": schema}}]),
     }
 }
 

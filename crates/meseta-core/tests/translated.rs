@@ -6,7 +6,7 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 
-use meseta_core::log::{Reader, Value};
+use meseta_core::log::Value;
 use serde_json::{Value as Json, json};
 use support::http1::Reply;
 use support::{Folder, House, ask, keys, streamed, target, until};
@@ -92,10 +92,7 @@ fn house(folder: &Folder, url: &str, dialects: &[&str], change: impl FnOnce(&mut
         raw["dialects"] = json!(dialects);
         document["targets"].as_array_mut().expect("targets").push(raw);
         document["wildcards"]["raw"] = json!("raw/*");
-        document["log"] = json!({
-            "path": folder.file("log.db"), "queue_records": 1024, "commit_ms": 1, "keep_hours": 24,
-            "max_bytes": 1 << 30,
-        });
+        document["log"] = support::log::settings(&folder.file("log.db"));
         change(document);
     })
 }
@@ -115,9 +112,8 @@ fn logged(house: &House, folder: &Folder) -> Vec<Value> {
     until("nothing is under way", || house.plane.stats().in_flight == 0);
     assert_eq!(house.plane.stats().panics, 0);
     assert!(house.plane.stop(support::PATIENCE));
-    let mut reader = Reader::open(&folder.file("log.db")).expect("a log");
-    let rows =
-        reader.query("SELECT status, code, output_tokens FROM requests ORDER BY id", &[]).expect("rows");
+    let sql = "SELECT status, code, output_tokens FROM requests ORDER BY id";
+    let rows = support::log::query(&folder.file("log.db"), sql);
     assert_eq!(rows.len(), 1, "one row for one request");
     rows.into_iter().next().expect("a row")
 }

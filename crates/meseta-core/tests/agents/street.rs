@@ -1,13 +1,12 @@
 //! A plane with a listener for agents, and agents behind it that answer what a test tells them.
 
 use meseta_core::Plane;
-use meseta_core::log::{Reader, Value};
 use meseta_sim::Simulator;
 use serde_json::{Value as Json, json};
 
 use crate::support::http1::{Client, Reply};
 use crate::support::provider::{Provider, says};
-use crate::support::{Folder, add_agent, agent_listener, document, until};
+use crate::support::{Folder, add_agent, agent_listener, document, log};
 
 pub struct Street {
     pub plane: Plane,
@@ -31,10 +30,7 @@ impl Street {
             agents.push(((*id).to_owned(), agent));
         }
         document["listeners"].as_array_mut().expect("listeners").push(agent_listener(strategy, ids));
-        document["log"] = json!({
-            "path": folder.file("log.db"), "queue_records": 65_536, "commit_ms": 1, "keep_hours": 168,
-            "max_bytes": 1_u64 << 31,
-        });
+        document["log"] = log::settings(&folder.file("log.db"));
         change(&mut document);
         // One worker, so that rows stand in the order in which requests came.
         let plane = Plane::start(&document.to_string(), 1).unwrap_or_else(|error| panic!("{error}"));
@@ -75,13 +71,7 @@ impl Street {
 
     /// Of the log, once everything that came is recorded.
     pub fn rows(&self, sql: &str) -> Vec<String> {
-        until("all is recorded", || {
-            let stats = self.plane.stats();
-            stats.in_flight == 0 && stats.log.queued == 0 && stats.log.written >= stats.requests
-        });
-        let mut reader = Reader::open(&self.folder.file("log.db")).expect("a log");
-        let rows = reader.query(sql, &[]).unwrap_or_else(|error| panic!("{error}"));
-        rows.iter().map(|row| row.iter().map(shown).collect::<Vec<_>>().join(" ")).collect()
+        log::lines(&self.plane, &self.folder.file("log.db"), sql)
     }
 }
 
@@ -99,14 +89,4 @@ pub fn body(request: &str) -> Json {
 pub fn orchestration(document: &mut Json) -> &mut Json {
     let listeners = document["listeners"].as_array_mut().expect("listeners");
     &mut listeners.iter_mut().find(|listener| listener["name"] == "agents").expect("it is there")["orchestration"]
-}
-
-fn shown(value: &Value) -> String {
-    match value {
-        Value::Null => "-".to_owned(),
-        Value::Integer(number) => number.to_string(),
-        Value::Real(number) => number.to_string(),
-        Value::Text(text) => text.clone(),
-        Value::Blob(_) => "?".to_owned(),
-    }
 }

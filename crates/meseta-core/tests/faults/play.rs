@@ -5,6 +5,7 @@ use meseta_wire::dialect::Dialect;
 use serde_json::{Value as Json, json};
 
 use crate::case::{Case, Fault, Pool, Seen};
+use crate::support::dialects::tools;
 use crate::support::http1::{Client, Reply};
 use crate::support::until;
 use crate::world::{ASKED, World};
@@ -180,13 +181,4 @@ fn own_shape(client: Dialect, body: &[u8]) -> Result<(), String> {
             _ => error.get("type").is_some() && error.get("code").is_some(),
         };
     if right { Ok(()) } else { Err(format!("the error has another dialect's shape: {json}")) }
-}
-
-fn tools(client: Dialect) -> Json {
-    let schema = json!({"type": "object", "properties": {"city": {"type": "string"}}});
-    match client {
-        Dialect::AnthropicMessages => json!([{"name": "weather", "input_schema": schema}]),
-        Dialect::OpenaiResponses => json!([{"type": "function", "name": "weather", "parameters": schema}]),
-        _ => json!([{"type": "function", "function": {"name": "weather", "parameters": schema}}]),
-    }
 }

@@ -7,6 +7,8 @@ use meseta_wire::dialect::Dialect;
 use meseta_wire::feature::Feature;
 use serde_json::Value as Json;
 
+use crate::support::dialects::short;
+
 /// The dialects that clients speak.
 pub const CLIENTS: [Dialect; 3] = [Dialect::OpenaiChat, Dialect::OpenaiResponses, Dialect::AnthropicMessages];
 
@@ -75,17 +77,6 @@ impl Line {
             }
         };
         Line { what, may, clients: names(columns.next()), providers: names(columns.next()) }
-    }
-}
-
-/// The name of a dialect in cases and golden files.
-pub fn short(dialect: Dialect) -> &'static str {
-    match dialect {
-        Dialect::OpenaiChat => "chat",
-        Dialect::OpenaiResponses => "responses",
-        Dialect::AnthropicMessages => "messages",
-        Dialect::GeminiGenerateContent => "gemini",
-        Dialect::BedrockConverse => "converse",
     }
 }
 

@@ -6,9 +6,10 @@ use std::collections::HashMap;
 use meseta_wire::dialect::Dialect;
 use serde_json::{Map, Value as Json};
 
-use crate::case::{CLIENTS, Case, short};
+use crate::case::{CLIENTS, Case};
 use crate::events;
 use crate::play::Cell;
+use crate::support::dialects::short;
 
 /// Stands for the request's id, which differs in every run.
 const ID: &str = "00000000000000ff";

@@ -3,11 +3,12 @@
 use meseta_core::Plane;
 use meseta_sim::{Recorded, Simulator};
 use meseta_wire::dialect::Dialect;
-use serde_json::{Value as Json, json};
+use serde_json::json;
 
-use crate::case::{CLIENTS, Case, short};
+use crate::case::{CLIENTS, Case};
+use crate::support::dialects::{short, speaking};
+use crate::support::document;
 use crate::support::http1::{self, Reply};
-use crate::support::{document, target};
 
 /// What a client sent, what the provider got of it, what the client got back.
 pub struct Cell {
@@ -42,7 +43,7 @@ pub fn play(case: &Case) -> Vec<Cell> {
     let script = json!([{"reply": case.reply}]).to_string();
     let simulator = Simulator::start("127.0.0.1", 0, Some(&script)).expect("a simulator");
     let mut whole = document(&simulator.url());
-    whole["targets"] = Dialect::ALL.iter().map(|dialect| provider(*dialect, &simulator.url())).collect();
+    whole["targets"] = Dialect::ALL.iter().map(|dialect| speaking(*dialect, &simulator.url())).collect();
     whole["wildcards"] = Dialect::ALL
         .iter()
         .map(|dialect| (short(*dialect).to_owned(), json!(format!("{}/*", short(*dialect)))))
@@ -88,26 +89,6 @@ pub fn play(case: &Case) -> Vec<Cell> {
         }
     }
     cells
-}
-
-/// One target that speaks one dialect.
-fn provider(dialect: Dialect, url: &str) -> Json {
-    let mut target = target(url);
-    let paths = match dialect {
-        Dialect::OpenaiChat => &["chat_completions"][..],
-        Dialect::OpenaiResponses => &["responses"],
-        Dialect::AnthropicMessages => &["messages"],
-        Dialect::GeminiGenerateContent => &["generate_content", "stream_generate_content"],
-        Dialect::BedrockConverse => &["converse", "converse_stream"],
-    };
-    if let Some(known) = target["paths"].as_object_mut() {
-        known.retain(|name, _| paths.contains(&name.as_str()));
-    }
-    target["name"] = json!(format!("{}/*", short(dialect)));
-    target["provider"] = json!(short(dialect));
-    target["dialects"] = json!([dialect.as_str()]);
-    target["default_headers"] = json!({"anthropic-version": "2023-06-01"});
-    target
 }
 
 fn path(client: Dialect) -> &'static str {

@@ -1,12 +1,11 @@
 //! A plane with several providers behind it, each of which can fail in a way of its own.
 
 use meseta_core::Plane;
-use meseta_core::log::{Reader, Value};
 use meseta_sim::Simulator;
 use serde_json::{Value as Json, json};
 
 use crate::support::http1::{Client, Reply};
-use crate::support::{Folder, ask, document, target, until};
+use crate::support::{Folder, ask, document, log, target};
 
 pub struct Town {
     pub plane: Plane,
@@ -33,10 +32,7 @@ impl Town {
         for name in names {
             document["names"][name] = json!(name);
         }
-        document["log"] = json!({
-            "path": folder.file("log.db"), "queue_records": 65_536, "commit_ms": 1, "keep_hours": 168,
-            "max_bytes": 1_u64 << 31,
-        });
+        document["log"] = log::settings(&folder.file("log.db"));
         change(&mut document);
         let plane = Plane::start(&document.to_string(), 1).unwrap_or_else(|error| panic!("{error}"));
         Town { plane, providers, folder }
@@ -97,23 +93,7 @@ impl Town {
 
     /// Once everything that came is recorded.
     pub fn rows(&self, sql: &str) -> Vec<String> {
-        until("all is recorded", || {
-            let stats = self.plane.stats();
-            stats.in_flight == 0 && stats.log.queued == 0 && stats.log.written == stats.requests
-        });
-        let mut reader = Reader::open(&self.folder.file("log.db")).expect("a log");
-        let rows = reader.query(sql, &[]).unwrap_or_else(|error| panic!("{error}"));
-        rows.iter().map(|row| row.iter().map(shown).collect::<Vec<_>>().join(" ")).collect()
-    }
-}
-
-fn shown(value: &Value) -> String {
-    match value {
-        Value::Null => "-".to_owned(),
-        Value::Integer(number) => number.to_string(),
-        Value::Real(number) => number.to_string(),
-        Value::Text(text) => text.clone(),
-        Value::Blob(_) => "?".to_owned(),
+        log::lines(&self.plane, &self.folder.file("log.db"), sql)
     }
 }
 

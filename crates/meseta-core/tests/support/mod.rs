@@ -1,8 +1,10 @@
 //! What the suites share: a plane with the simulated provider behind it, and clients on bare sockets.
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
+pub mod dialects;
 pub mod http1;
 pub mod http2;
+pub mod log;
 pub mod provider;
 
 use std::net::SocketAddr;
