@@ -5,13 +5,15 @@ mod any;
 mod model;
 mod request;
 mod stream;
+#[path = "../support/mod.rs"]
+mod support;
 
 use std::borrow::Cow;
 
 use meseta_wire::conversation::{
     Answer, Block, CacheMark, CacheTtl, Citation, Delta, Effort, Event, Failure, FailureKind, File, Finish,
-    Format, Function, Image, Message, Part, Request, Role, Source, Text, Thinking, Thought, Tool, ToolCall,
-    ToolChoice, ToolResult,
+    Format, Function, Image, Message, Part, Request, Role, Source, Text, Thinking, Thought, Tool, ToolChoice,
+    ToolResult,
 };
 use meseta_wire::converse::{self, StreamDecoder, StreamEncoder};
 use meseta_wire::dialect::{Context, Destination, Dialect, Quirks};
@@ -23,6 +25,7 @@ use meseta_wire::usage::Usage;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use serde_json::{Value, json};
+use support::{message, text};
 
 const CLAUDE: &str = "us.anthropic.claude-sonnet-4-5-20250929-v1:0";
 const NOVA: &str = "amazon.nova-pro-v1:0";
@@ -31,38 +34,16 @@ fn losses() -> Losses {
     Losses::new(Dialect::OpenaiChat, Dialect::BedrockConverse)
 }
 
-fn text(text: &str) -> Part<'_> {
-    Part::Text(Text { text: text.into(), ..Text::default() })
-}
-
-fn message(role: Role, parts: Vec<Part<'_>>) -> Message<'_> {
-    Message { role, name: None, parts }
-}
-
 fn user(words: &str) -> Message<'_> {
     message(Role::User, vec![text(words)])
 }
 
 fn call<'a>(id: &'a str, arguments: &'a str) -> Part<'a> {
-    Part::ToolCall(ToolCall {
-        id: id.into(),
-        name: "weather".into(),
-        arguments: arguments.into(),
-        custom: false,
-        signature: None,
-        cache: None,
-    })
+    Part::ToolCall(support::call(id, "weather", arguments))
 }
 
 fn result<'a>(id: &'a str, parts: Vec<Part<'a>>) -> Part<'a> {
-    Part::ToolResult(ToolResult {
-        id: id.into(),
-        name: Some("weather".into()),
-        parts,
-        error: false,
-        custom: false,
-        cache: None,
-    })
+    Part::ToolResult(ToolResult { name: Some("weather".into()), ..support::result(id, parts) })
 }
 
 fn weather<'a>() -> Tool<'a> {

@@ -4,6 +4,8 @@ mod answers;
 mod hostile;
 mod requests;
 mod streams;
+#[path = "../support/mod.rs"]
+mod support;
 
 use meseta_wire::conversation::{Event, Request};
 use meseta_wire::dialect::{Context, Destination, Dialect, Quirks};

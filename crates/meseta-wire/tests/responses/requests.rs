@@ -1,8 +1,7 @@
 use std::borrow::Cow;
 
 use meseta_wire::conversation::{
-    Effort, Message, Part, Request, Role, Source, Text, Thinking, Thought, Tool, ToolCall, ToolChoice,
-    ToolResult, WebSearch,
+    Effort, Part, Request, Role, Source, Thinking, Thought, Tool, ToolCall, ToolChoice, ToolResult, WebSearch,
 };
 use meseta_wire::dialect::{Destination, Dialect, Quirks};
 use meseta_wire::feature::Feature;
@@ -11,6 +10,7 @@ use meseta_wire::responses;
 use meseta_wire::signature::{Family, Signature};
 use serde_json::json;
 
+use super::support::{message, text};
 use super::{between, complaint, encoded};
 
 const REQUEST: &str = r#"{
@@ -172,14 +172,6 @@ fn complaints_name_the_place() {
         let complaint = complaint(document);
         assert!(complaint.starts_with(&format!("`{path}` ")), "{document}: {complaint}");
     }
-}
-
-fn text(text: &str) -> Part<'_> {
-    Part::Text(Text { text: text.into(), ..Text::default() })
-}
-
-fn message(role: Role, parts: Vec<Part<'_>>) -> Message<'_> {
-    Message { role, name: None, parts }
 }
 
 #[test]
