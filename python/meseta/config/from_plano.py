@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import ipaddress
-import os
 import re
 from typing import TYPE_CHECKING, Any
 
 from meseta.config.comments import Comments
-from meseta.config.document import read_document
 from meseta.config.imported import Imported, Importer, mapping, names_credential
 from meseta.config.problems import ConfigError
 from meseta.config.providers import AZURE, BY_NAME
@@ -54,15 +52,12 @@ def import_plano(
 
     `folder` is where relative paths of the new file will start.
     """
-    document = read_document(content, file)
-    if any(problem.severity == "error" for problem in document.problems):
-        raise ConfigError(document.problems)
-    value = document.value
+    importer = Importer.read(content, file, environment)
+    document, value = importer.document, importer.document.value
     if not isinstance(value, dict) or value.get("version") not in VERSIONS:
         message = "This is no file of Plano: its `version` is not one of Plano's."
         hint = f"Plano's versions are {', '.join(VERSIONS)}."
         raise ConfigError([document.problem("config.invalid_value", ("version",), message, hint)])
-    importer = Importer(document, os.environ if environment is None else environment)
     comments = Comments(content.decode("utf-8-sig"), document)
     return importer.finish(_Translation(importer, value).tree, folder, comments)
 

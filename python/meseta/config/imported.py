@@ -7,6 +7,7 @@ such as a comment, is masked.
 from __future__ import annotations
 
 import io
+import os
 import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from ruamel.yaml import YAML
 from ruamel.yaml.scalarstring import LiteralScalarString
 
+from meseta.config.document import read_document
 from meseta.config.endpoint import read_base_url
 from meseta.config.environment import gather
 from meseta.config.load import load_bytes
@@ -88,6 +90,17 @@ class Importer:
     _names: dict[str, str] = field(default_factory=dict, repr=False)
     """The variable that stands for each secret in clear text."""
     _taken: set[str] = field(default_factory=set)
+
+    @classmethod
+    def read(cls, content: bytes, file: str, environment: Mapping[str, str] | None) -> Importer:
+        """Read the original file, and this process's environment where none is given.
+
+        Raises ConfigError when it is not YAML at all.
+        """
+        document = read_document(content, file)
+        if any(problem.severity == "error" for problem in document.problems):
+            raise ConfigError(document.problems)
+        return cls(document, os.environ if environment is None else environment)
 
     def note(self, kind: Kind, path: KeyPath, message: str) -> None:
         """Note something about a place of the original file; the same is not said twice of one line."""

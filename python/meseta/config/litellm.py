@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Any
 
-from meseta.config.document import read_document
 from meseta.config.imported import Imported, Importer, mapping
 from meseta.config.litellm_groups import GroupBuilder
 from meseta.config.litellm_models import Deployment, ModelReader, Section
@@ -67,14 +65,11 @@ def import_litellm(
 
     `folder` is where relative paths of the new file will start.
     """
-    document = read_document(content, file)
-    if any(problem.severity == "error" for problem in document.problems):
-        raise ConfigError(document.problems)
-    tree = _with_references(document.value)
+    importer = Importer.read(content, file, environment)
+    tree = _with_references(importer.document.value)
     if not isinstance(tree, dict) or not isinstance(tree.get("model_list"), list):
         message = "This is no file of a LiteLLM proxy: it has no `model_list`."
-        raise ConfigError([document.problem("config.missing_key", (), message)])
-    importer = Importer(document, os.environ if environment is None else environment)
+        raise ConfigError([importer.document.problem("config.missing_key", (), message)])
     importer.reserve(tree)
     return importer.finish(_Translation(importer, tree).file(), folder)
 
