@@ -8,7 +8,6 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
-from pydantic import BaseModel
 
 pytest.importorskip("agents")
 import openai
@@ -22,32 +21,14 @@ from agents import (
     function_tool,
 )
 from agents.models.interface import Model
+from tests.e2e.weather import ANSWER, DEGREES, QUESTION, Forecast, calls
 
 if TYPE_CHECKING:
     from tests.e2e.conftest import World
 
-QUESTION = "Compare the weather of Oslo and Rome."
-DEGREES = {"Oslo": "4 degrees", "Rome": "19 degrees"}
-CALLS: dict[str, Any] = {
-    "content": [
-        {"tool": "weather", "arguments": {"city": "Oslo"}, "id": "call_oslo"},
-        {"tool": "weather", "arguments": {"city": "Rome"}, "id": "call_rome"},
-    ],
-    "usage": {"input": 60, "output": 20},
-}
-ANSWER: dict[str, Any] = {
-    "content": [{"text": "Rome is fifteen degrees warmer."}],
-    "usage": {"input": 100, "cached": 40, "output": 30},
-}
+CALLS = calls()
 QUIET = RunConfig(tracing_disabled=True)
 Found = TypeVar("Found")
-
-
-class Forecast(BaseModel):
-    """What is to come."""
-
-    city: str
-    degrees: int
 
 
 @function_tool

@@ -8,7 +8,6 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
-from pydantic import BaseModel
 
 pytest.importorskip("pydantic_ai")
 pytest.importorskip("anthropic")
@@ -22,32 +21,13 @@ from pydantic_ai.models.anthropic import AnthropicModel
 from pydantic_ai.models.openai import OpenAIChatModel, OpenAIResponsesModel
 from pydantic_ai.providers.anthropic import AnthropicProvider
 from pydantic_ai.providers.openai import OpenAIProvider
+from tests.e2e.weather import ANSWER, DEGREES, QUESTION, Forecast, calls
 
 if TYPE_CHECKING:
     from tests.e2e.conftest import World
 
-QUESTION = "Compare the weather of Oslo and Rome."
-DEGREES = {"Oslo": "4 degrees", "Rome": "19 degrees"}
-CALLS: dict[str, Any] = {
-    "content": [
-        {"thinking": "Oslo is far north.", "signature": "c2lnbmVk"},
-        {"tool": "weather", "arguments": {"city": "Oslo"}, "id": "call_oslo"},
-        {"tool": "weather", "arguments": {"city": "Rome"}, "id": "call_rome"},
-    ],
-    "usage": {"input": 60, "output": 20},
-}
-ANSWER: dict[str, Any] = {
-    "content": [{"text": "Rome is fifteen degrees warmer."}],
-    "usage": {"input": 100, "cached": 40, "output": 30},
-}
+CALLS = calls({"thinking": "Oslo is far north.", "signature": "c2lnbmVk"})
 Found = TypeVar("Found")
-
-
-class Forecast(BaseModel):
-    """What is to come."""
-
-    city: str
-    degrees: int
 
 
 def weather(city: str) -> str:

@@ -8,36 +8,22 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from pydantic import BaseModel
 
 pytest.importorskip("anthropic")
 import anthropic
 from anthropic import beta_tool
 from anthropic.types import Message, MessageParam, ToolParam, ToolResultBlockParam, Usage
 from anthropic.types.beta import BetaMessage, BetaMessageParam, BetaUsage
+from tests.e2e.weather import ANSWER, CALLS, DEGREES, QUESTION, Forecast
 
 if TYPE_CHECKING:
     from tests.e2e.conftest import World
 
-QUESTION = "Compare the weather of Oslo and Rome."
 ASK: list[MessageParam] = [{"role": "user", "content": QUESTION}]
 WEATHER: ToolParam = {
     "name": "weather",
     "description": "The weather in a city.",
     "input_schema": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
-}
-DEGREES = {"Oslo": "4 degrees", "Rome": "19 degrees"}
-CALLS: dict[str, Any] = {
-    "content": [
-        {"text": "I look it up."},
-        {"tool": "weather", "arguments": {"city": "Oslo"}, "id": "call_oslo"},
-        {"tool": "weather", "arguments": {"city": "Rome"}, "id": "call_rome"},
-    ],
-    "usage": {"input": 60, "output": 20},
-}
-ANSWER: dict[str, Any] = {
-    "content": [{"text": "Rome is fifteen degrees warmer."}],
-    "usage": {"input": 100, "cached": 40, "output": 30},
 }
 THOUGHT: dict[str, Any] = {
     "content": [
@@ -62,13 +48,6 @@ CHANGES = [
     ("converse", "responses"),
 ]
 """From each provider that signs to the next one."""
-
-
-class Forecast(BaseModel):
-    """What is to come."""
-
-    city: str
-    degrees: int
 
 
 @pytest.fixture(scope="module")

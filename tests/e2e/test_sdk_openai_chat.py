@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from pydantic import BaseModel
 
 pytest.importorskip("openai")
 import openai
@@ -18,11 +17,11 @@ from openai.types.chat import (
     ChatCompletionMessageParam,
     ChatCompletionToolParam,
 )
+from tests.e2e.weather import ANSWER, CALLS, DEGREES, QUESTION, Forecast
 
 if TYPE_CHECKING:
     from tests.e2e.conftest import World
 
-QUESTION = "Compare the weather of Oslo and Rome."
 ASK: list[ChatCompletionMessageParam] = [
     {"role": "system", "content": "Answer briefly."},
     {"role": "user", "content": QUESTION},
@@ -41,27 +40,7 @@ WEATHER: list[ChatCompletionToolParam] = [
         },
     }
 ]
-DEGREES = {"Oslo": "4 degrees", "Rome": "19 degrees"}
-CALLS: dict[str, Any] = {
-    "content": [
-        {"text": "I look it up."},
-        {"tool": "weather", "arguments": {"city": "Oslo"}, "id": "call_oslo"},
-        {"tool": "weather", "arguments": {"city": "Rome"}, "id": "call_rome"},
-    ],
-    "usage": {"input": 60, "output": 20},
-}
-ANSWER: dict[str, Any] = {
-    "content": [{"text": "Rome is fifteen degrees warmer."}],
-    "usage": {"input": 100, "cached": 40, "output": 30, "reasoning": 12},
-}
 TRANSLATED = ["responses", "messages", "gemini", "converse"]
-
-
-class Forecast(BaseModel):
-    """What is to come."""
-
-    city: str
-    degrees: int
 
 
 @pytest.fixture(scope="module")

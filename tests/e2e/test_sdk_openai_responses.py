@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from pydantic import BaseModel
 
 pytest.importorskip("openai")
 import openai
@@ -20,11 +19,11 @@ from openai.types.responses import (
     ResponseInputParam,
     ResponseReasoningItem,
 )
+from tests.e2e.weather import ANSWER, CALLS, DEGREES, QUESTION, Forecast
 
 if TYPE_CHECKING:
     from tests.e2e.conftest import World
 
-QUESTION = "Compare the weather of Oslo and Rome."
 WEATHER: FunctionToolParam = {
     "type": "function",
     "name": "weather",
@@ -37,19 +36,6 @@ WEATHER: FunctionToolParam = {
         "additionalProperties": False,
     },
 }
-DEGREES = {"Oslo": "4 degrees", "Rome": "19 degrees"}
-CALLS: dict[str, Any] = {
-    "content": [
-        {"text": "I look it up."},
-        {"tool": "weather", "arguments": {"city": "Oslo"}, "id": "call_oslo"},
-        {"tool": "weather", "arguments": {"city": "Rome"}, "id": "call_rome"},
-    ],
-    "usage": {"input": 60, "output": 20},
-}
-ANSWER: dict[str, Any] = {
-    "content": [{"text": "Rome is fifteen degrees warmer."}],
-    "usage": {"input": 100, "cached": 40, "output": 30, "reasoning": 12},
-}
 THOUGHT: dict[str, Any] = {
     "content": [{"thinking": "Oslo is far north.", "signature": "c2lnbmVk"}, {"text": "Rome is warmer."}]
 }
@@ -57,13 +43,6 @@ PROVIDERS = ["chat", "responses", "messages", "gemini", "converse"]
 TRANSLATED = [name for name in PROVIDERS if name != "responses"]
 CHANGES = [*zip(PROVIDERS, [*PROVIDERS[1:], PROVIDERS[0]], strict=True)]
 """From each provider to the next one."""
-
-
-class Forecast(BaseModel):
-    """What is to come."""
-
-    city: str
-    degrees: int
 
 
 @pytest.fixture(scope="module")
