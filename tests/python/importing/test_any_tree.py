@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from contextlib import suppress
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +64,8 @@ def mappings(draw: st.DrawFn, file: Path) -> str:
         for part in path[:-1]:
             parent = parent[part]
         if draw(st.booleans()):
-            parent[path[-1]] = draw(st.sampled_from(STRANGE))
+            # A copy: one put into itself, or changed later, would be another one in the next file.
+            parent[path[-1]] = deepcopy(draw(st.sampled_from(STRANGE)))
         else:
             del parent[path[-1]]
     stream = io.StringIO()
