@@ -106,6 +106,9 @@ def latencies(plain: Any) -> dict[str, float]:
         number = _number(value[1]) if isinstance(value, list) and len(value) == 2 else None
         if isinstance(name, str) and len(name) <= LONGEST_NAME and number is not None:
             found[name] = number
+    if not found:
+        # Prometheus says so of a query whose series are gone, and what it said before is better than nothing.
+        raise SourceError("its answer has no latency of any model")
     return found
 
 

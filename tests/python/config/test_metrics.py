@@ -201,6 +201,25 @@ def test_a_query_that_was_refused_says_why() -> None:
         latencies({"status": "error", "error": "parse error at char 1"})
 
 
+@pytest.mark.parametrize(
+    "result",
+    [
+        [],
+        None,
+        [{"metric": {"model_name": "claude"}, "value": [1.0, "NaN"]}],
+        [{"metric": {}, "value": [1, "1"]}],
+    ],
+)
+def test_an_answer_without_a_latency_is_no_answer(result: object) -> None:
+    empty = json.dumps({"status": "success", "data": {"resultType": "vector", "result": result}}).encode()
+    source = Source("latency", "prometheus", "http://prometheus:9090", "q")
+    known = Metrics(latencies={source.key: {"openai/gpt-4o": 0.25}})
+    newer, failed = fetch([source], lambda _: empty)
+    known.take(newer)
+    assert failed == [(source, "its answer has no latency of any model")]
+    assert known.latencies == {source.key: {"openai/gpt-4o": 0.25}}
+
+
 plain = st.recursive(
     st.none() | st.booleans() | st.floats() | st.integers() | st.text(max_size=8),
     lambda inner: (
