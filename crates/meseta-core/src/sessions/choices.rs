@@ -9,7 +9,7 @@ const KEEP: Duration = Duration::from_secs(60 * 60);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Choice {
-    /// In the order in which they are asked.
+    /// In the order in which they are asked; none where nothing fitted, and the client's own model answers.
     pub names: Vec<Arc<str>>,
     /// The preference that the turn matched.
     pub route: Option<Arc<str>>,

@@ -182,3 +182,29 @@ fn with_a_budget_a_session_leaves_its_model_only_where_that_is_worth_it() {
         assert_eq!(post(&street, "/v1/chat/completions", session, &asked).content(), "other");
     }
 }
+
+#[test]
+fn a_turn_that_nothing_fitted_is_gone_on_with_as_it_was_begun() {
+    let (one, other) = providers();
+    let chooser =
+        Provider::start(|request| if request.contains("Hello.") { chooses(&[]) } else { chooses(&["code"]) });
+    let street =
+        street(&chooser, &one, &other, |document| document["chooser"]["user_turns_only"] = json!(true));
+    let session = "x-meseta-session: s1\r\n";
+    assert_eq!(post(&street, "/v1/chat/completions", session, &ask("sim/echo", "Sort.")).content(), "one");
+    let mut asked = json!({"model": "sim/echo", "messages": [
+        {"role": "user", "content": "Sort."},
+        {"role": "assistant", "content": "one"},
+        {"role": "user", "content": "Hello."},
+    ]});
+    assert_eq!(post(&street, "/v1/chat/completions", session, &asked).content(), "Hello.");
+    let messages = asked["messages"].as_array_mut().expect("messages");
+    messages.push(json!({"role": "assistant", "content": null, "tool_calls": [
+        {"id": "c1", "type": "function", "function": {"name": "run", "arguments": "{}"}}]}));
+    messages.push(json!({"role": "tool", "tool_call_id": "c1", "content": "tool says"}));
+    let reply = post(&street, "/v1/chat/completions", session, &asked);
+    assert_eq!((reply.status, reply.header("x-meseta-model")), (200, Some("sim/echo")));
+    assert_eq!((one.asked().len(), chooser.asked().len()), (1, 2));
+    let rows = street.rows("SELECT step, chosen FROM decisions ORDER BY request_id DESC LIMIT 1");
+    assert_eq!(rows, ["replayed "]);
+}

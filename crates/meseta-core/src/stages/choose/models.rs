@@ -34,7 +34,8 @@ pub(super) async fn models(trip: &mut Trip, ask: &Ask) -> Vec<(Arc<str>, Named)>
         && let Some(choice) = trip.worker.shared.last_choices.last(place, Instant::now())
     {
         let found = find(trip, choice.names.iter().cloned());
-        if !found.is_empty() {
+        // That nothing fitted holds for the whole turn too; names that a reload took away are chosen anew.
+        if choice.names.is_empty() || !found.is_empty() {
             replay(trip, &choice, &found);
             return found;
         }
@@ -60,7 +61,7 @@ pub(super) async fn models(trip: &mut Trip, ask: &Ask) -> Vec<(Arc<str>, Named)>
             None => found.extend(find(trip, std::iter::once(name.clone()))),
         }
     }
-    if let (Some(place), false) = (place, found.is_empty()) {
+    if let Some(place) = place {
         let names = found.iter().map(|(name, _)| name.clone()).collect();
         let choice = Choice { names, route: trip.ask.route.clone() };
         let most = trip.snapshot.sessions.max_entries;
