@@ -208,3 +208,59 @@ fn a_turn_that_nothing_fitted_is_gone_on_with_as_it_was_begun() {
     let rows = street.rows("SELECT step, chosen FROM decisions ORDER BY request_id DESC LIMIT 1");
     assert_eq!(rows, ["replayed "]);
 }
+
+#[test]
+fn preferences_of_a_request_are_no_larger_than_those_of_a_file() {
+    let (one, other) = providers();
+    let chooser = Provider::start(|_| chooses(&["x"]));
+    let street = street(&chooser, &one, &other, |_| {});
+    let with = |change: &dyn Fn(&mut Json)| {
+        let mut preference = json!({"name": "x", "description": "d", "examples": [], "models": ["one"]});
+        change(&mut preference);
+        preference
+    };
+    let long =
+        |key: &'static str, length: usize| with(&|preference| preference[key] = json!("é".repeat(length)));
+    let many = |key: &'static str, item: &str, count: usize| {
+        with(&|preference| preference[key] = json!(vec![item; count]))
+    };
+    let named = |number: usize| json!({"name": format!("x{number}"), "models": ["one"]});
+    let all = |count: usize| Json::Array((0..count).map(named).collect());
+    for (bound, preferences) in [
+        ("no `name`", json!([long("name", 0)])),
+        ("256 characters", json!([long("name", 257)])),
+        ("16384 characters", json!([long("description", 16_385)])),
+        ("1000 examples", json!([many("examples", "e", 1_001)])),
+        ("4096 characters", json!([many("examples", &"e".repeat(4_097), 1)])),
+        ("an empty one", json!([many("examples", "", 1)])),
+        ("64 models", json!([many("models", "one", 65)])),
+        ("1000 entries", all(1_001)),
+        ("65536 bytes", json!(vec![long("description", 16_384); 3])),
+    ] {
+        let mut asked = ask("sim/echo", "Rhyme.");
+        asked["routing_preferences"] = preferences;
+        let reply = post(&street, "/v1/chat/completions", "", &asked);
+        assert_eq!((reply.status, reply.code().as_str()), (400, "request.invalid_field"), "{bound}");
+        assert_eq!(reply.json()["error"]["param"], "routing_preferences");
+        assert!(reply.text().contains(bound), "{bound}: {}", reply.text());
+    }
+    // In the client's own words.
+    let mut asked =
+        json!({"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "Rhyme."}]});
+    asked["routing_preferences"] = json!([long("name", 257)]);
+    let reply = post(&street, "/v1/messages", "", &asked);
+    assert_eq!((reply.status, &reply.json()["type"]), (400, &json!("error")), "{}", reply.text());
+    assert!(chooser.asked().is_empty());
+    // All that a file could have is taken.
+    for preferences in [
+        json!([long("name", 256)]),
+        json!([long("description", 16_384)]),
+        json!([many("examples", "e", 1_000)]),
+        json!([many("models", "one", 64)]),
+        all(1_000),
+    ] {
+        asked = ask("sim/echo", "Rhyme.");
+        asked["routing_preferences"] = preferences;
+        assert_eq!(post(&street, "/routing/v1/chat/completions", "", &asked).status, 200);
+    }
+}

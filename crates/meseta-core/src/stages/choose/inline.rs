@@ -11,8 +11,15 @@ use crate::stages::choose::not_found;
 use crate::stages::read::Ask;
 
 const KEY: &str = "routing_preferences";
-/// A request that brings more is a mistake, or worse.
-const MOST: usize = 64;
+/// What a file may say of a preference; see `routing_preferences` in the configuration's reference.
+const ENTRIES: usize = 1_000;
+const NAME: usize = 256;
+const DESCRIPTION: usize = 16_384;
+const EXAMPLES: usize = 1_000;
+const EXAMPLE: usize = 4_096;
+const MODELS: usize = 64;
+/// Of all of them together, as JSON. A file is read once; this is read, fitted and shown to a model with every request.
+const BYTES: usize = 65_536;
 
 /// As Plano's clients write it.
 #[derive(Deserialize)]
@@ -55,29 +62,61 @@ pub(crate) fn take(ask: &mut Ask, snapshot: &Snapshot) -> Result<(), Error> {
 }
 
 fn read(text: &str, snapshot: &Snapshot) -> Result<Vec<PreferenceDocument>, Error> {
-    let written: Vec<Written> =
-        serde_json::from_str(text).map_err(|error| wrong(&format!("cannot be read: {error}")))?;
-    if written.len() > MOST {
-        return Err(wrong(&format!("has more than {MOST} entries")));
+    // First, so that nothing is made of what is too much.
+    if text.len() > BYTES {
+        return Err(wrong(&format!("has more than {BYTES} bytes")));
     }
-    written
-        .into_iter()
-        .map(|Written { name, description, examples, models, selection_policy }| {
-            if models.is_empty() {
-                return Err(wrong(&format!("names no model for '{name}'")));
-            }
-            if let Some(missing) = models.iter().find(|model| snapshot.find(model).is_none()) {
-                return Err(not_found(snapshot, missing).with_param(KEY));
-            }
-            let prefer = match selection_policy.unwrap_or_default().prefer.as_deref() {
-                None | Some("" | "none") => Prefer::None,
-                Some("cheapest") => Prefer::Cheapest,
-                Some("fastest") => Prefer::Fastest,
-                Some(_) => return Err(wrong("has a `prefer` that is not none, cheapest or fastest")),
-            };
-            Ok(PreferenceDocument { name, description, examples, models, prefer })
-        })
-        .collect()
+    let written: Vec<Written> = serde_json::from_str(text).map_err(|error| {
+        let said: String = error.to_string().chars().take(200).collect();
+        wrong(&format!("cannot be read: {said}"))
+    })?;
+    if written.len() > ENTRIES {
+        return Err(wrong(&format!("has more than {ENTRIES} entries")));
+    }
+    written.into_iter().enumerate().map(|(number, written)| written.check(number, snapshot)).collect()
+}
+
+impl Written {
+    /// As it would be checked in a file.
+    fn check(self, number: usize, snapshot: &Snapshot) -> Result<PreferenceDocument, Error> {
+        let Written { name, description, examples, models, selection_policy } = self;
+        let longer = |text: &str, most: usize| text.chars().nth(most).is_some();
+        let entry = |what: String| Err(wrong(&format!("has an entry, number {}, {what}", number + 1)));
+        if name.is_empty() {
+            return entry("with no `name`".to_owned());
+        }
+        if longer(&name, NAME) {
+            return entry(format!("with a `name` of more than {NAME} characters"));
+        }
+        if longer(&description, DESCRIPTION) {
+            return entry(format!("with a `description` of more than {DESCRIPTION} characters"));
+        }
+        if examples.len() > EXAMPLES {
+            return entry(format!("with more than {EXAMPLES} examples"));
+        }
+        if examples.iter().any(String::is_empty) {
+            return entry("with an empty one among its `examples`".to_owned());
+        }
+        if examples.iter().any(|example| longer(example, EXAMPLE)) {
+            return entry(format!("with an example of more than {EXAMPLE} characters"));
+        }
+        if models.is_empty() {
+            return entry("with no `models`".to_owned());
+        }
+        if models.len() > MODELS {
+            return entry(format!("with more than {MODELS} models"));
+        }
+        if let Some(missing) = models.iter().find(|model| snapshot.find(model).is_none()) {
+            return Err(not_found(snapshot, missing).with_param(KEY));
+        }
+        let prefer = match selection_policy.unwrap_or_default().prefer.as_deref() {
+            None | Some("" | "none") => Prefer::None,
+            Some("cheapest") => Prefer::Cheapest,
+            Some("fastest") => Prefer::Fastest,
+            Some(_) => return entry("with a `prefer` that is not none, cheapest or fastest".to_owned()),
+        };
+        Ok(PreferenceDocument { name, description, examples, models, prefer })
+    }
 }
 
 fn wrong(what: &str) -> Error {
