@@ -4,8 +4,18 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use meseta_select::reply::Unreadable;
 use ring::digest::{Context, SHA256};
 use tokio::time::Instant;
+
+use crate::select::pending::Pending;
+
+/// How long it is remembered that an answer could not be read: not every request that asks the same has to hear it, and
+/// the next answer may be a better one.
+const UNREADABLE_KEPT: Duration = Duration::from_secs(10);
+
+/// What a model has said: the places of the chosen routes, or nothing that could be read.
+pub(super) type Said = Result<Vec<usize>, Unreadable>;
 
 /// A question: who asked, and all that the model is shown.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -27,31 +37,35 @@ impl Key {
 
 /// One table per plane; it outlives reloads, as the questions have the routes in them.
 #[derive(Default)]
-pub(crate) struct Answers(Mutex<Table>);
+pub(crate) struct Answers {
+    table: Mutex<Table>,
+    pub(super) pending: Pending,
+}
 
 #[derive(Default)]
 struct Table {
-    known: HashMap<Key, (Vec<usize>, Instant)>,
+    known: HashMap<Key, (Said, Instant)>,
     /// The keys of `known`, the oldest first.
     order: VecDeque<Key>,
 }
 
 impl Answers {
-    /// The places of the chosen routes, if the answer is no older than `keep`.
-    pub(super) fn get(&self, key: &Key, keep: Duration, now: Instant) -> Option<Vec<usize>> {
+    /// What was said, if that is no older than `keep`.
+    pub(super) fn get(&self, key: &Key, keep: Duration, now: Instant) -> Option<Said> {
         self.lock(|table| {
-            let (chosen, since) = table.known.get(key)?;
-            (now.saturating_duration_since(*since) < keep).then(|| chosen.clone())
+            let (said, since) = table.known.get(key)?;
+            let keep = if said.is_ok() { keep } else { keep.min(UNREADABLE_KEPT) };
+            (now.saturating_duration_since(*since) < keep).then(|| said.clone())
         })
     }
 
     /// `most` is the size of the table; what is old leaves first.
-    pub(super) fn put(&self, key: Key, chosen: Vec<usize>, most: usize, now: Instant) {
+    pub(super) fn put(&self, key: Key, said: Said, most: usize, now: Instant) {
         self.lock(|table| {
             if most == 0 {
                 return;
             }
-            if table.known.insert(key, (chosen, now)).is_some() {
+            if table.known.insert(key, (said, now)).is_some() {
                 table.order.retain(|known| *known != key);
             }
             table.order.push_back(key);
@@ -64,7 +78,7 @@ impl Answers {
     }
 
     fn lock<T>(&self, work: impl FnOnce(&mut Table) -> T) -> T {
-        work(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        work(&mut self.table.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
@@ -79,8 +93,8 @@ mod tests {
         let (answers, now) = (Answers::default(), Instant::now());
         let key = Key::new(Some("acme"), b"question");
         assert_eq!(answers.get(&key, KEEP, now), None);
-        answers.put(key, vec![2, 0], 8, now);
-        assert_eq!(answers.get(&key, KEEP, now + KEEP / 2), Some(vec![2, 0]));
+        answers.put(key, Ok(vec![2, 0]), 8, now);
+        assert_eq!(answers.get(&key, KEEP, now + KEEP / 2), Some(Ok(vec![2, 0])));
         assert_eq!(answers.get(&key, KEEP, now + KEEP), None);
         for other in [Key::new(Some("zeta"), b"question"), Key::new(None, b"acmequestion")] {
             assert_eq!(answers.get(&other, KEEP, now), None);
@@ -88,21 +102,31 @@ mod tests {
     }
 
     #[test]
+    fn what_could_not_be_read_is_kept_for_a_short_while() {
+        let (answers, now) = (Answers::default(), Instant::now());
+        let key = Key::new(None, b"question");
+        answers.put(key, Err(Unreadable), 8, now);
+        assert_eq!(answers.get(&key, KEEP, now + UNREADABLE_KEPT / 2), Some(Err(Unreadable)));
+        assert_eq!(answers.get(&key, KEEP, now + UNREADABLE_KEPT), None);
+        assert_eq!(answers.get(&key, Duration::ZERO, now), None);
+    }
+
+    #[test]
     fn the_oldest_leaves_a_full_table() {
         let (answers, now) = (Answers::default(), Instant::now());
         let keys: Vec<Key> = (0..4_u8).map(|at| Key::new(None, &[at])).collect();
         for (at, key) in keys.iter().enumerate().take(3) {
-            answers.put(*key, vec![at], 3, now);
+            answers.put(*key, Ok(vec![at]), 3, now);
         }
         // Answered once more, the first is no longer the oldest.
-        answers.put(keys[0], vec![0], 3, now);
-        answers.put(keys[3], vec![3], 3, now);
+        answers.put(keys[0], Ok(vec![0]), 3, now);
+        answers.put(keys[3], Ok(vec![3]), 3, now);
         let known: Vec<bool> = keys.iter().map(|key| answers.get(key, KEEP, now).is_some()).collect();
         assert_eq!(known, [true, false, true, true]);
         // A reload that makes the table smaller.
-        answers.put(keys[1], vec![1], 1, now);
+        answers.put(keys[1], Ok(vec![1]), 1, now);
         assert_eq!(answers.lock(|table| (table.known.len(), table.order.len())), (1, 1));
-        answers.put(keys[2], vec![1], 0, now);
+        answers.put(keys[2], Ok(vec![1]), 0, now);
         assert_eq!(answers.get(&keys[2], KEEP, now), None);
     }
 }

@@ -9,10 +9,11 @@ use meseta_select::prompt::{self, Form};
 use meseta_select::reply;
 use meseta_select::route::Route;
 use meseta_select::turns::Turns;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout_at};
 
-use crate::select::answers::{Answers, Key};
+use crate::select::answers::{Answers, Key, Said};
 use crate::select::decision::{Reason, Step};
+use crate::select::pending::Joined;
 use crate::select::settings::{AskedModelDocument, PromptKind};
 
 /// Failures in a row after which the model rests, so that not every request waits for one that does not answer.
@@ -54,29 +55,54 @@ impl Asking {
         &self,
         asked: &Asked<'_>,
         answers: &Answers,
-        ask: impl AsyncFnMut(Bytes) -> Result<Bytes, Unanswered>,
+        mut ask: impl AsyncFnMut(Bytes) -> Result<Bytes, Unanswered>,
     ) -> Result<(Step, Vec<usize>), Reason> {
         let form = if self.plain.load(Ordering::Relaxed) { Form::Plain } else { Form::Enforced };
         let body = self.body(asked, form);
         let (key, keep) = (Key::new(asked.tenant, &body), Duration::from_millis(self.settings.cache_ms));
-        if let Some(chosen) = answers.get(&key, keep, Instant::now()) {
-            return some(Step::Cached, chosen);
+        let until = Instant::now() + Duration::from_millis(self.settings.deadline_ms);
+        loop {
+            if let Some(said) = answers.get(&key, keep, Instant::now()) {
+                return some(Step::Cached, said.map_err(|_| Reason::Unreadable)?);
+            }
+            let waiter = match answers.pending.join(key) {
+                Joined::Wait(waiter) => waiter,
+                Joined::Ask(asker) => {
+                    let said = self.asked(asked, form, body, until, &mut ask).await;
+                    if let Ok(said) = &said {
+                        answers.put(key, said.clone(), self.settings.cache_entries, Instant::now());
+                    }
+                    let outcome = said.and_then(|said| said.map_err(|_| Reason::Unreadable));
+                    asker.tell(&outcome);
+                    return some(Step::Model, outcome?);
+                }
+            };
+            if let Some(outcome) = timeout_at(until, waiter.heard()).await.map_err(|_| Reason::Late)? {
+                return some(Step::Cached, outcome?);
+            }
         }
+    }
+
+    /// What the model says, unless it rests; and what is to be learnt of it.
+    async fn asked(
+        &self,
+        asked: &Asked<'_>,
+        form: Form,
+        body: Bytes,
+        until: Instant,
+        ask: impl AsyncFnMut(Bytes) -> Result<Bytes, Unanswered>,
+    ) -> Result<Said, Reason> {
         if !self.rest(|rest| rest.may_ask(Instant::now())) {
             return Err(Reason::Resting);
         }
-        let deadline = Duration::from_millis(self.settings.deadline_ms);
-        let answered = match timeout(deadline, self.ask(asked, form, body, ask)).await {
-            Ok(answered) => answered.map_err(|_| Reason::Failed),
+        let said = match timeout_at(until, self.ask(asked, form, body, ask)).await {
+            Ok(Ok(answer)) => Ok(read(&answer, asked)),
+            Ok(Err(_)) => Err(Reason::Failed),
             Err(_) => Err(Reason::Late),
         };
-        self.rest(|rest| rest.learn(answered.is_ok(), Instant::now()));
-        let names: Vec<&str> = asked.routes.iter().map(|route| route.name.as_str()).collect();
-        let chosen = reply::content(&answered?)
-            .and_then(|said| reply::read(&said, &names, asked.most))
-            .map_err(|_| Reason::Unreadable)?;
-        answers.put(key, chosen.clone(), self.settings.cache_entries, Instant::now());
-        some(Step::Model, chosen)
+        // One that talks, but says nothing that can be used, is no better than one that is silent.
+        self.rest(|rest| rest.learn(matches!(said, Ok(Ok(_))), Instant::now()));
+        said
     }
 
     fn body(&self, asked: &Asked<'_>, form: Form) -> Bytes {
@@ -115,6 +141,11 @@ impl Asking {
     fn rest<T>(&self, work: impl FnOnce(&mut Rest) -> T) -> T {
         work(&mut self.rest.lock().unwrap_or_else(PoisonError::into_inner))
     }
+}
+
+fn read(answer: &[u8], asked: &Asked<'_>) -> Said {
+    let names: Vec<&str> = asked.routes.iter().map(|route| route.name.as_str()).collect();
+    reply::content(answer).and_then(|said| reply::read(&said, &names, asked.most))
 }
 
 fn some(step: Step, chosen: Vec<usize>) -> Result<(Step, Vec<usize>), Reason> {

@@ -11,6 +11,7 @@ mod counters;
 mod decision;
 mod embedders;
 mod inline;
+mod pending;
 mod ranking;
 mod settings;
 mod shared_steps;

@@ -14,6 +14,8 @@ use tokio::time::advance;
 use super::*;
 
 mod embedded;
+mod together;
+mod unreadable;
 
 const DEADLINE: Duration = Duration::from_secs(2);
 const KEEP: Duration = Duration::from_secs(300);
@@ -283,13 +285,16 @@ async fn the_same_question_of_the_same_tenant_is_answered_from_the_cache() {
 async fn that_nothing_fits_is_kept_and_what_failed_is_not() {
     let house = House::agents();
     let asked = Cell::new(0);
-    for (said, given, calls) in
-        [("a", "none", 1), ("a", "none", 1), ("b", "mumble mumble", 2), ("b", "mumble mumble", 3)]
-    {
+    for (said, given, calls) in [
+        ("a", answer("none"), 1),
+        ("a", answer("none"), 1),
+        ("b", Err(Unanswered::Failed), 2),
+        ("b", Err(Unanswered::Failed), 3),
+    ] {
         let decision = house
             .choose(said, async |_| {
                 asked.set(asked.get() + 1);
-                answer(given)
+                given.clone()
             })
             .await;
         assert_eq!((decision.step, asked.get()), (Step::Default, calls), "{said}");
@@ -349,7 +354,7 @@ async fn routes_of_a_request_take_the_place_of_the_configured_ones() {
     let body = |said: &str| json!({"messages": [{"role": "user", "content": said}]}).to_string();
     let decision = house.choose_of(&inline, None, &body("write"), async |_| answer("code, flights")).await;
     assert_eq!(decision.passed.last(), Some(&(Step::Model, Reason::Unreadable)));
-    let decision = house.choose_of(&inline, None, &body("write"), async |_| answer("code, poems")).await;
+    let decision = house.choose_of(&inline, None, &body("write both"), async |_| answer("code, poems")).await;
     assert_eq!(names(&decision), ["code", "poems"]);
     let decision = house.choose_of(&inline, None, &body("rule me"), nobody_is_asked).await;
     assert_eq!(names(&decision), ["weather"]);

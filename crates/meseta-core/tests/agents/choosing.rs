@@ -185,3 +185,34 @@ fn a_decision_can_be_asked_for_alone() {
     assert_eq!(reply.json()["decisions"][0]["step"], "rules");
     assert!(street.agent("flights").asked().is_empty());
 }
+
+#[test]
+fn equal_questions_that_come_together_are_one() {
+    let provider = Provider::start(|_| {
+        std::thread::sleep(std::time::Duration::from_secs(1));
+        chooses(&["flights"])
+    });
+    let street = Street::of("chain", &["weather", "flights"], |document| {
+        choose_by_model(document, &provider);
+        document["chooser"]["model"]["deadline_ms"] = json!(60_000);
+    });
+    std::thread::scope(|scope| {
+        for _ in 0..30 {
+            scope.spawn(|| assert_eq!(street.ask("", "Bring me to Oslo.").content(), "I am flights."));
+        }
+    });
+    assert_eq!(provider.asked().len(), 1);
+    assert_eq!(street.agent("flights").asked().len(), 30);
+}
+
+#[test]
+fn a_chooser_that_talks_nonsense_is_left_alone_for_a_while() {
+    let provider = Provider::start(|_| says("I would rather not say."));
+    let street =
+        Street::of("chain", &["weather", "flights"], |document| choose_by_model(document, &provider));
+    for number in 0..9 {
+        assert_eq!(street.ask("", &format!("Question {number}")).content(), "I am weather.");
+    }
+    assert_eq!(provider.asked().len(), 5);
+    assert_eq!(street.rows("SELECT count(*) FROM decisions WHERE passed LIKE '%model=resting'"), ["4"]);
+}
