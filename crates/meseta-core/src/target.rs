@@ -174,6 +174,12 @@ impl Target {
         matches!(self.credentials.first(), Some(CompiledAuth::Passthrough))
     }
 
+    /// Whether what it says of limits and credentials is about the one client that asks: it is called with the client's own
+    /// credential, or it is an agent, which knows its users by what they send it.
+    pub fn speaks_of_one_client(&self) -> bool {
+        self.is_passthrough() || self.is_agent()
+    }
+
     /// One of the credentials; the first for a number that a reload has taken away.
     pub fn credential(&self, number: usize) -> &CompiledAuth {
         const NONE: &CompiledAuth = &CompiledAuth::None;

@@ -352,10 +352,10 @@ fn may_retry(worker: &Worker) -> bool {
     worker.shared.retry_budget.load().withdraw(std::time::Instant::now())
 }
 
-/// What the provider says of its limits holds for the next call, not only after it has refused one. A client's own
-/// credential has the client's own limits.
+/// What the provider says of its limits holds for the next call, not only after it has refused one. What a
+/// target says of one client holds for that client alone.
 fn obey_limits(head: &response::Parts, target: &Target, ticket: Option<&Ticket>) {
-    let Some(ticket) = ticket.filter(|_| !target.is_passthrough()) else { return };
+    let Some(ticket) = ticket.filter(|_| !target.speaks_of_one_client()) else { return };
     if head.headers.keys().any(|name| limits::is_limit_header(name.as_str())) {
         let read = limits::read(
             &|name| head.headers.get(name).and_then(|value| value.to_str().ok()),

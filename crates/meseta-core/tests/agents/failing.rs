@@ -8,7 +8,7 @@ use serde_json::{Value as Json, json};
 
 use crate::choosing::rule;
 use crate::street::{Street, chat, orchestration};
-use crate::support::provider::says;
+use crate::support::provider::{Provider, json as replies, says};
 use crate::support::until;
 
 pub fn target<'a>(document: &'a mut Json, name: &str) -> &'a mut Json {
@@ -149,5 +149,61 @@ fn one_instance_that_is_gone_leaves_the_other() {
     });
     for _ in 0..8 {
         assert_eq!(street.ask("", "Will it rain?").content(), "I am weather.");
+    }
+}
+
+/// An agent that refuses whoever says that it is Ann.
+fn refuses_ann(status: &'static str, headers: &'static str) -> impl Fn(&str) -> String + Send + Sync {
+    move |request| {
+        if request.contains("I am Ann") {
+            replies(status, headers, r#"{"error":{"message":"Not for Ann.","type":"t","code":"c"}}"#)
+        } else {
+            says("Gladly.")
+        }
+    }
+}
+
+#[test]
+fn what_an_agent_refuses_to_one_user_it_is_still_asked_for_others() {
+    for (status, headers) in [
+        ("429 Too Many Requests", "retry-after: 86400\r\n"),
+        ("429 Too Many Requests", "retry-after: 60\r\nx-ratelimit-remaining-requests: 0\r\n"),
+        ("401 Unauthorized", ""),
+        ("403 Forbidden", ""),
+    ] {
+        let street = Street::of("chain", &["weather"], |_| {});
+        street.agent("weather").answer(refuses_ann(status, headers));
+        for _ in 0..3 {
+            let refused = street.ask("", "I am Ann");
+            assert_eq!(refused.status.to_string(), status[..3]);
+            assert!(refused.text().contains("Not for Ann."), "{status}: {}", refused.text());
+            assert_eq!(refused.header("retry-after").is_some(), headers.contains("retry-after"), "{status}");
+            let answered = street.ask("", "I am Ben");
+            assert_eq!((answered.status, answered.content().as_str()), (200, "Gladly."), "after {status}");
+        }
+        assert_eq!(street.agent("weather").asked_with("I am Ann"), 3, "{status}");
+    }
+}
+
+#[test]
+fn another_instance_is_asked_once_before_a_429_is_handed_on() {
+    let second = Provider::start(refuses_ann("429 Too Many Requests", "retry-after: 7\r\n"));
+    let url = second.url();
+    let street = Street::of("chain", &["weather"], |document| {
+        let mut instance = target(document, "agent/weather/1").clone();
+        instance["name"] = json!("agent/weather/2");
+        instance["base_url"] = json!(url);
+        document["targets"].as_array_mut().expect("targets").push(instance);
+        let member = json!({"target": "agent/weather/2", "model": null, "weight": 1.0, "priority": 0});
+        document["agents"][0]["pool"]["members"].as_array_mut().expect("members").push(member);
+    });
+    street.agent("weather").answer(refuses_ann("429 Too Many Requests", "retry-after: 7\r\n"));
+    let reply = street.ask("", "I am Ann");
+    assert_eq!((reply.status, reply.header("retry-after")), (429, Some("7")));
+    assert_eq!((street.agent("weather").asked().len(), second.asked().len()), (1, 1));
+    // One that can answer does.
+    second.answer(|_| says("Gladly."));
+    for _ in 0..4 {
+        assert_eq!(street.ask("", "I am Ann").content(), "Gladly.");
     }
 }

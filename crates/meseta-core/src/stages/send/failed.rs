@@ -77,8 +77,8 @@ impl Failed {
         let exception = head.headers.get("x-amzn-errortype").and_then(|name| name.to_str().ok());
         let mut cause = failure::classify_named(status.as_u16(), exception, body);
         let target = &sending.choice.member.target;
-        // A client that brings its own credential has to hear that it is refused.
-        if cause == Cause::Credential && target.is_passthrough() {
+        // A client that brings its own credential, or is a user of an agent's, has to hear that it is refused.
+        if cause == Cause::Credential && target.speaks_of_one_client() {
             cause = Cause::Invalid;
         }
         let header = |name: &str| head.headers.get(name).and_then(|value| value.to_str().ok());
@@ -132,7 +132,7 @@ impl Failed {
             }
             let verdict = match verdict(&self.error, now) {
                 // The client's own limit, which is not that of others.
-                Verdict::Limited { .. } if target.is_passthrough() => Verdict::Neutral,
+                Verdict::Limited { .. } if target.speaks_of_one_client() => Verdict::Neutral,
                 Verdict::Failed(Cause::Timeout) if sending.rushed => in_a_rush(sending, began.elapsed()),
                 _ if self.error.code == Code::RequestDeadline => in_a_rush(sending, began.elapsed()),
                 verdict => verdict,
