@@ -39,12 +39,6 @@ pub struct AgentStatus {
     pub idle: Option<Duration>,
 }
 
-/// Why nobody may wait.
-pub(crate) enum Turned {
-    Full,
-    Late,
-}
-
 impl Default for Rooms {
     fn default() -> Rooms {
         Rooms {
@@ -80,29 +74,16 @@ impl Rooms {
         self.swaps.subscribe()
     }
 
-    /// Waits until `ready` says so after an exchange of the snapshot; `swaps` is from before it was looked at.
-    pub async fn wait(
-        &self,
-        id: &Arc<str>,
-        hold: Hold,
-        deadline: tokio::time::Instant,
-        mut swaps: watch::Receiver<u64>,
-        ready: impl Fn() -> bool,
-    ) -> Result<(), Turned> {
+    /// A place among those who wait for the agent, and word of it to whoever may start an instance. `None` when as many wait
+    /// as may.
+    pub fn seat(&self, id: &Arc<str>, hold: Hold) -> Option<Seat> {
         let room = self.room(id);
         if room.waiting.fetch_add(1, Ordering::Relaxed) >= hold.requests {
             room.waiting.fetch_sub(1, Ordering::Relaxed);
-            return Err(Turned::Full);
+            return None;
         }
-        let _place = Seat(room);
         self.ring();
-        loop {
-            match tokio::time::timeout_at(deadline, swaps.changed()).await {
-                Ok(Ok(())) if ready() => return Ok(()),
-                Ok(Ok(())) => {}
-                _ => return Err(Turned::Late),
-            }
-        }
+        Some(Seat(room))
     }
 
     fn ring(&self) {
@@ -157,7 +138,26 @@ impl Rooms {
 }
 
 /// Given back when the request goes on, or leaves.
-struct Seat(Arc<Room>);
+pub(crate) struct Seat(Arc<Room>);
+
+impl Seat {
+    /// Whether the snapshot was exchanged for one of which `ready` says so before that time; `swaps` is from before it was
+    /// looked at.
+    pub async fn wait(
+        &self,
+        mut swaps: watch::Receiver<u64>,
+        until: tokio::time::Instant,
+        ready: impl Fn() -> bool,
+    ) -> bool {
+        loop {
+            match tokio::time::timeout_at(until, swaps.changed()).await {
+                Ok(Ok(())) if ready() => return true,
+                Ok(Ok(())) => {}
+                _ => return false,
+            }
+        }
+    }
+}
 
 impl Drop for Seat {
     fn drop(&mut self) {

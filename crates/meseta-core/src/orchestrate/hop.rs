@@ -8,18 +8,19 @@ use bytes::Bytes;
 use http::header::{HeaderName, HeaderValue};
 use http::{HeaderMap, Response};
 use meseta_wire::envelope;
+use tokio::time::Instant;
 
-use crate::agents::room::Turned;
+use crate::agents::room::Seat;
 use crate::agents::{Agent, CONTEXT, Lineage};
 use crate::continuation::recall;
 use crate::endpoint::Call;
 use crate::error::{Code, Error};
 use crate::handle::{Journey, Outbound, answer, walk};
+use crate::health::backoff::backoff;
 use crate::plan::Plan;
 use crate::stages::choose::{not_found, plan};
 use crate::stages::read::Ask;
 use crate::stages::relay::Body;
-use crate::stages::send::Failed;
 use crate::trip::{Ended, Trip, now_ms};
 
 const SESSION: HeaderName = HeaderName::from_static("x-meseta-session");
@@ -27,6 +28,10 @@ const RUN: HeaderName = HeaderName::from_static("x-meseta-run");
 const TAGS: HeaderName = HeaderName::from_static("x-meseta-tags");
 const DEADLINE: HeaderName = HeaderName::from_static("x-meseta-deadline");
 const TRACE: HeaderName = HeaderName::from_static("traceparent");
+
+/// The longest pause before an agent that nobody reached is tried again; it doubles up to the other.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// A hop that is ready to go. It owns all it needs, so that several may go at once.
 pub(crate) struct Hop {
@@ -178,11 +183,13 @@ async fn to_agent(trip: &mut Trip, ask: Ask, agent: &Arc<Agent>) -> Gone {
         ask.envelope.model.as_deref().filter(|model| !model.is_empty()).map(Into::into);
     let deadline = agent.hold.map(|hold| {
         let patience = trip.left().map_or(hold.patience, |left| left.min(hold.patience));
-        (hold, tokio::time::Instant::now() + patience)
+        (hold, Instant::now() + patience)
     });
     let mut journey: Option<Journey> = None;
     let mut given = Some((ask, continued));
-    let mut failed: Option<Failed> = None;
+    let mut seat: Option<Seat> = None;
+    // In a row, since the instances were last exchanged.
+    let mut unreached = 0_u32;
     loop {
         let swaps = shared.rooms.swaps();
         let snapshot = shared.snapshot.load_full();
@@ -192,7 +199,7 @@ async fn to_agent(trip: &mut Trip, ask: Ask, agent: &Arc<Agent>) -> Gone {
                 format!("There is no agent named '{}' any more.", agent.id),
             ));
         };
-        if !agent.pool.members.is_empty() && failed.is_none() {
+        if !agent.pool.members.is_empty() {
             trip.snapshot = snapshot.clone();
             let plan = Plan::of_agent(snapshot, &agent.pool, model.as_ref());
             let journey = match (&mut journey, given.take()) {
@@ -207,33 +214,34 @@ async fn to_agent(trip: &mut Trip, ask: Ask, agent: &Arc<Agent>) -> Gone {
             };
             match walk(trip, journey).await {
                 Ok(outbound) => return Ok(outbound),
-                Err(unreached) if deadline.is_some() && unreached.nobody_was_reached() => {
-                    failed = Some(unreached);
-                }
+                Err(failed) if deadline.is_some() && failed.nobody_was_reached() => unreached += 1,
                 Err(failed) => return failed.into_outbound(trip.acted),
             }
         }
         let Some((hold, until)) = deadline else {
             return Err(unavailable(&agent.id, "has no instance"));
         };
+        // Kept while the instances are tried again, so that no more wait than may.
+        let Some(waiting) = seat.take().or_else(|| shared.rooms.seat(&agent.id, hold)) else {
+            let state = if unreached > 0 { "cannot be reached" } else { "has no instance" };
+            return Err(unavailable(&agent.id, &format!("{state}, and as many requests as may wait do so")));
+        };
         let at_work = || {
             let snapshot = shared.snapshot.load();
             snapshot.agent(&agent.id).is_some_and(|agent| !agent.pool.members.is_empty())
         };
-        match shared.rooms.wait(&agent.id, hold, until, swaps, at_work).await {
-            Ok(()) => failed = None,
-            Err(turned) => {
-                if let Some(failed) = failed {
-                    return failed.into_outbound(trip.acted);
-                }
-                return Err(unavailable(
-                    &agent.id,
-                    match turned {
-                        Turned::Full => "has no instance, and as many requests as may wait do so",
-                        Turned::Late => "had no instance for as long as requests wait",
-                    },
-                ));
-            }
+        // One that Meseta does not run comes back without a word.
+        let again = unreached.checked_sub(1).map(|times| {
+            let pause = backoff(times, FIRST_PAUSE, LONGEST_PAUSE, trip.worker.dice.roll());
+            until.min(Instant::now() + pause)
+        });
+        if waiting.wait(swaps, again.unwrap_or(until), at_work).await {
+            unreached = 0;
+        } else if Instant::now() < until {
+            seat = Some(waiting);
+        } else {
+            let state = if unreached > 0 { "could not be reached" } else { "had no instance" };
+            return Err(unavailable(&agent.id, &format!("{state} for as long as requests wait")));
         }
     }
 }

@@ -1,15 +1,22 @@
 //! Requests for an agent that has no instance at present.
 
+use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
 
 use serde_json::{Value as Json, json};
 
 use crate::street::Street;
+use crate::support::provider::{Provider, says};
 use crate::support::until;
 
 fn agent<'a>(document: &'a mut Json, id: &str) -> &'a mut Json {
     let agents = document["agents"].as_array_mut().expect("agents");
     agents.iter_mut().find(|agent| agent["id"] == id).expect("it is there")
+}
+
+/// A port where nobody listens.
+fn nobody() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address")
 }
 
 #[test]
@@ -63,7 +70,7 @@ fn who_finds_an_instance_gone_waits_for_the_next_one() {
     });
     let right = street.agent("weather").url();
     // A port where nobody listens: the instance has just ended.
-    let gone = std::net::TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address");
+    let gone = nobody();
     let place = |document: &mut Json, url: &str| {
         let targets = document["targets"].as_array_mut().expect("targets");
         let target =
@@ -80,4 +87,50 @@ fn who_finds_an_instance_gone_waits_for_the_next_one() {
     street.change(|document| place(document, &right));
     let reply = waiting.join().expect("it was answered");
     assert_eq!((reply.status, reply.content().as_str()), (200, "I am weather."));
+}
+
+/// An agent that nobody runs and that is not there, for which requests wait so long.
+fn away(hold: &Json) -> (Street, SocketAddr) {
+    let place = nobody();
+    let street = Street::of("chain", &["weather"], |document| {
+        agent(document, "weather")["hold"] = hold.clone();
+        let targets = document["targets"].as_array_mut().expect("targets");
+        let target = targets.iter_mut().find(|target| target["name"] == "agent/weather/1");
+        target.expect("it is there")["base_url"] = json!(format!("http://{place}/v1"));
+    });
+    (street, place)
+}
+
+#[test]
+fn an_agent_that_comes_back_by_itself_is_asked_by_those_who_wait() {
+    let (street, place) = away(&json!({"requests": 8, "ms": 20_000}));
+    let address = street.address("agents");
+    let waiting: Vec<_> = (0..4)
+        .map(|_| {
+            std::thread::spawn(move || {
+                let mut client = crate::support::http1::Client::connect(address);
+                client.chat(&crate::street::chat("Will it rain?"))
+            })
+        })
+        .collect();
+    until("all of them wait", || street.plane.agents()[0].waiting == 4);
+    let agent = Provider::start_on(TcpListener::bind(place).expect("its port"), |_| says("Here I am."));
+    for waiting in waiting {
+        let reply = waiting.join().expect("it was answered");
+        assert_eq!((reply.status, reply.content().as_str()), (200, "Here I am."));
+    }
+    assert_eq!((agent.asked().len(), street.plane.agents()[0].waiting), (4, 0));
+}
+
+#[test]
+fn an_agent_that_stays_away_is_unavailable() {
+    let (street, _) = away(&json!({"requests": 1, "ms": 300}));
+    let reply = street.ask("", "Will it rain?");
+    assert_eq!((reply.status, reply.code().as_str()), (503, "agent.unavailable"));
+    assert!(reply.header("retry-after").is_some());
+    assert!(reply.text().contains("'weather' could not be reached"), "{}", reply.text());
+    let (street, _) = away(&json!({"requests": 0, "ms": 20_000}));
+    let reply = street.ask("", "Will it rain?");
+    assert_eq!((reply.status, reply.code().as_str()), (503, "agent.unavailable"));
+    assert!(reply.text().contains("cannot be reached, and as many"), "{}", reply.text());
 }

@@ -24,7 +24,14 @@ struct State {
 impl Provider {
     /// It listens until the test ends.
     pub fn start(answer: impl Fn(&str) -> String + Send + Sync + 'static) -> Provider {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        Provider::start_on(TcpListener::bind("127.0.0.1:0").expect("a port"), answer)
+    }
+
+    /// At an address of the test's own choice.
+    pub fn start_on(
+        listener: TcpListener,
+        answer: impl Fn(&str) -> String + Send + Sync + 'static,
+    ) -> Provider {
         let address = listener.local_addr().expect("an address");
         let state = Arc::new(State {
             answer: Mutex::new(Arc::new(answer)),
