@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from meseta.config import snapshot
 from meseta.config.calls import CallSettings
-from meseta.config.endpoint import read_agent_url
+from meseta.config.endpoint import host_and_path, is_loopback, read_agent_url
 from meseta.config.fleet import AgentSpec, Live, Ready, Replicas, Restart
 from meseta.config.model_agents import Agent, Hold, ReplicaBounds, Run
 from meseta.config.providers import Provider
@@ -117,7 +117,11 @@ class AgentBuilder:
         target["health"] = self.calls.health(agent.health, (*path, "health"))
         target["probe"] = self.calls.probe(agent.probe, (*path, "probe"))
         target["headers"] = self.calls.headers(agent.headers, (*path, "headers"))
-        target["forward_headers"] = self.calls.forwarded(agent.forward_headers, (*path, "forward_headers"))
+        target["forward_headers"] = self.calls.forwarded(
+            agent.forward_headers,
+            (*path, "forward_headers"),
+            hint="`forward_credentials: true` is for the client's own key.",
+        )
         key = None if agent.auth is None else self._secret(agent.auth, (*path, "auth"), "auth")
         if key is not None:
             target["credentials"] = [snapshot.header_auth(row, key.reveal())]
@@ -125,7 +129,27 @@ class AgentBuilder:
                 message = "The header authorization is set by `auth` already."
                 here = (*path, "headers")
                 self._error("config.conflict", here, message, "Remove one of the two.", key=True)
+        if agent.forward_credentials:
+            self._pass_credentials(agent, path, target)
         return target
+
+    def _pass_credentials(self, agent: Agent, path: KeyPath, target: snapshot.Target) -> None:
+        """Have the client's own credential travel on, where nothing else is said to take its place."""
+        here = (*path, "forward_credentials")
+        taken = ["`auth`"] if agent.auth is not None else []
+        taken += [
+            f"the header {name}" for name in ("authorization", "x-api-key") if name in target["headers"]
+        ]
+        if taken:
+            message = f"The client's own credential and {taken[0]} cannot both be sent."
+            self._error("config.conflict", here, message, "Remove one of the two.", key=True)
+        target["credentials"] = [{"type": "passthrough"}]
+        for url in [agent.url, *(agent.urls or [])]:
+            if url is not None and url.startswith("http://") and not is_loopback(host_and_path(url)[0]):
+                message = f"Clients' credentials travel to {agent.id!r} without encryption."
+                hint = "Write an address that begins with https://."
+                self.problems.append(self.loaded.warning("config.clear_text", here, message, hint, key=True))
+                break
 
     def _hold(self, agent: Agent) -> dict[str, int] | None:
         hold = agent.hold or (Hold() if agent.run is not None else None)

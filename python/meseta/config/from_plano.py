@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from typing import TYPE_CHECKING, Any
 
 from meseta.config.comments import Comments
+from meseta.config.endpoint import is_loopback
 from meseta.config.imported import Imported, Importer, mapping, names_credential
 from meseta.config.problems import ConfigError
 from meseta.config.providers import AZURE, BY_NAME
@@ -185,7 +185,7 @@ class _Translation:
         if address is None:
             message = "A listener without `address` is on 127.0.0.1 here, and on 0.0.0.0 in Plano."
             self.note("changed", path, message)
-        elif not _is_loopback(str(address)) and "auth" not in listener:
+        elif not is_loopback(str(address)) and "auth" not in listener:
             listener["auth"] = mapping(keys=["$MESETA_KEY"])
             message = (
                 "Whoever reaches this listener could spend your keys; clients now need the key in MESETA_KEY."
@@ -337,13 +337,6 @@ class _Translation:
 
 def _list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else []
-
-
-def _is_loopback(address: str) -> bool:
-    try:
-        return ipaddress.ip_address(address).is_loopback
-    except ValueError:
-        return address == "localhost"
 
 
 def _constant(name: str) -> str:

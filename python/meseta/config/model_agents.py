@@ -8,6 +8,7 @@ from pydantic import BeforeValidator, Discriminator, Field, Tag
 
 from meseta.config.form import (
     Duration,
+    Flag,
     Identifier,
     Port,
     PositiveDuration,
@@ -203,7 +204,11 @@ class Agent(Strict):
     forward_headers: list[str] = Field(default_factory=list)
     """Names of client headers that travel on to the agent; a name may end in `*`.
 
-    Default: none. A client's own credential never does."""
+    Default: none. A client's own credential never does; that is for `forward_credentials`."""
+    forward_credentials: Flag = False
+    """Send the client's own `authorization` or `x-api-key` on to the agent. Keys of Meseta's never are.
+
+    Not together with `auth`. Default `false`."""
     timeouts: Timeouts = Field(default_factory=Timeouts)
     """Time limits of calls to this agent."""
     retry: AgentRetry = Field(default_factory=AgentRetry)

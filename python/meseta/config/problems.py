@@ -118,6 +118,12 @@ CODES = (
         "Put it in an environment variable and write `$NAME`, or in a file and write `file:/path`.",
     ),
     Code(
+        "config.clear_text",
+        "What proves who somebody is would travel to another machine without encryption, where it can be "
+        "read on the way.",
+        "Write an address that begins with https://, unless the network between the two is yours alone.",
+    ),
+    Code(
         "config.not_expanded",
         "A value looks like a reference to the environment but stands in a key where nothing is "
         "expanded, so it "

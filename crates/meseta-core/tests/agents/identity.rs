@@ -134,3 +134,38 @@ fn decode(text: &str) -> Vec<u8> {
     }
     out
 }
+
+#[test]
+fn a_clients_credential_travels_only_where_that_is_asked_for_and_a_key_of_ours_never() {
+    let mut street = Street::of("chain", &["weather", "flights"], |document| {
+        document["agents"][0]["token_sha256"] = json!(TOKEN);
+        let targets = document["targets"].as_array_mut().expect("targets");
+        let flights = targets.iter_mut().find(|target| target["name"] == "agent/flights/1");
+        flights.expect("it is there")["credentials"] = json!([{"type": "passthrough"}]);
+    });
+    let secrets = "authorization: Bearer mine\r\nx-api-key: mine-too\r\ncookie: mine=1\r\n";
+    let told = |street: &Street, agent: &str, headers: &str| {
+        let reply = street.ask(&format!("x-meseta-agent: {agent}\r\n{headers}"), "Hello.");
+        assert_eq!(reply.status, 200, "{}", reply.text());
+        let asked = street.agent(agent).asked();
+        let head = asked.last().and_then(|request| request.split("\r\n\r\n").next()).expect("asked");
+        let told = ["authorization", "x-api-key", "x-meseta-key", "cookie"].map(|name| {
+            let value = head.lines().find_map(|line| line.strip_prefix(&format!("{name}: ")));
+            value.unwrap_or("-").to_owned()
+        });
+        told.join(" ")
+    };
+    assert_eq!(told(&street, "weather", secrets), "- - - -");
+    assert_eq!(told(&street, "flights", secrets), "Bearer mine mine-too - -");
+    // By its token another agent is known, and nobody else learns it.
+    assert_eq!(told(&street, "flights", "authorization: Bearer agent-token\r\n"), "- - - -");
+    street.change(|document| {
+        let listeners = document["listeners"].as_array_mut().expect("listeners");
+        let agents = listeners.iter_mut().find(|listener| listener["name"] == "agents");
+        agents.expect("it is there")["auth"] = crate::support::keys(&[KEY]);
+    });
+    assert_eq!(told(&street, "flights", "authorization: Bearer client-key\r\n"), "- - - -");
+    let both = "x-meseta-key: client-key\r\nauthorization: Bearer mine\r\n";
+    assert_eq!(told(&street, "flights", both), "Bearer mine - - -");
+    assert_eq!(told(&street, "weather", both), "- - - -");
+}
