@@ -130,6 +130,7 @@ impl Plane {
             embedders,
             rooms: Rooms::default(),
             open_turns: OpenTurns::default(),
+            trails: Arc::default(),
             runs: Arc::default(),
             context_key,
         });

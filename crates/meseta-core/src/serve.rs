@@ -31,6 +31,7 @@ use crate::agents::ContextKey;
 use crate::agents::open_turns::OpenTurns;
 use crate::agents::room::Rooms;
 use crate::agents::runs::Runs;
+use crate::agents::trails::Trails;
 use crate::conversations::Store;
 use crate::dice::Dice;
 use crate::handle::handle;
@@ -82,6 +83,8 @@ pub(crate) struct Shared {
     pub rooms: Rooms,
     /// Turns that wait for a tool of the client's.
     pub open_turns: OpenTurns,
+    /// Which agents are at work in which trace.
+    pub trails: Arc<Trails>,
     /// What runs cost that have a budget.
     pub runs: Arc<Runs>,
     /// Signs what agents are told.

@@ -13,6 +13,7 @@ use meseta_wire::usage::Usage;
 
 use crate::admission::Pass;
 use crate::agents::Lineage;
+use crate::agents::trails::Trail;
 use crate::attempts::Attempts;
 use crate::deadline::{self, Hints, Passed, Progress};
 use crate::endpoint::Endpoint;
@@ -53,6 +54,8 @@ pub(crate) struct Trip {
     pub lineage: Option<Box<Lineage>>,
     /// Whom it tells how it ended: the request that it is made for.
     pub ended: Option<Ended>,
+    /// That the agent is at work, when one is asked.
+    pub trail: Option<Trail>,
     /// How agents or a model were chosen.
     pub decisions: Vec<Decision>,
     /// The turn of a conversation that is kept with its answer.
@@ -190,6 +193,7 @@ impl Trip {
             turn: None,
             lineage: None,
             ended: None,
+            trail: None,
             decisions: Vec::new(),
             kept: None,
             recorded: true,
@@ -238,6 +242,7 @@ impl Trip {
             turn: None,
             lineage: Some(Box::new(lineage)),
             ended: Some(Ended::default()),
+            trail: None,
             decisions: Vec::new(),
             kept: None,
             recorded: true,

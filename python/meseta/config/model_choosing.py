@@ -186,8 +186,8 @@ class Parallel(Strict):
     deadline: PositiveDuration = 30_000
     """Answers that come later are left out. Default `30s`."""
     quorum: Count = 0
-    """How many answers are enough. With fewer the request fails, as soon as that is certain; 0 waits for all of
-    them until the deadline and takes those that came, if any did. Default 0."""
+    """How many answers are enough. With fewer the request fails, as soon as that is certain; 0 waits for all
+    of them until the deadline and takes those that came, if any did. Default 0."""
     merge: Annotated[Template | ModelMerge, Discriminator("type")] = Field(
         default_factory=lambda: Template(type="template")
     )

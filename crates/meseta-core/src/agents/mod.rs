@@ -1,15 +1,18 @@
 //! Agents: services that answer conversations, as the plane knows them.
 
+mod descent;
 pub(crate) mod lineage;
 pub(crate) mod open_turns;
 mod orchestration;
 pub(crate) mod room;
 pub(crate) mod runs;
+pub(crate) mod trails;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub(crate) use descent::Descent;
 pub(crate) use lineage::{CONTEXT, ContextKey, Lineage};
 pub(crate) use orchestration::Orchestration;
 

@@ -11,7 +11,7 @@ use meseta_wire::envelope;
 use tokio::time::Instant;
 
 use crate::agents::room::Seat;
-use crate::agents::{Agent, CONTEXT, Lineage};
+use crate::agents::{Agent, CONTEXT, Descent, Lineage};
 use crate::continuation::recall;
 use crate::endpoint::Call;
 use crate::error::{Code, Error};
@@ -52,34 +52,16 @@ impl Hop {
         let Some(agent) = snapshot.agent(id).cloned() else {
             return Err(Error::new(Code::AgentNotFound, format!("There is no agent named '{id}' any more.")));
         };
-        let behind = outer.agents();
-        if behind.iter().any(|behind| **behind == *agent.id) {
-            let way = behind.iter().chain([&agent.id]).map(|id| &**id).collect::<Vec<_>>().join(" > ");
-            return Err(Error::new(
-                Code::AgentCycle,
-                format!(
-                    "The agents would go in a circle: {way}. Let the agent answer by itself, or ask another one."
-                ),
-            ));
-        }
-        if behind.len() >= depth {
-            return Err(Error::new(
-                Code::AgentDepth,
-                format!(
-                    "Agents have called agents {depth} times on the way here, and that is the listener's `depth`."
-                ),
-            ));
-        }
+        let descent = Descent::to(outer, &agent.id, depth)?;
         let mut trip = outer.hop();
         trip.ask.agent = Some(agent.id.clone());
         let mut told = HeaderMap::with_capacity(4);
-        let mut agents = behind.to_vec();
-        agents.push(agent.id.clone());
+        trip.trail = descent.begin(&trip);
         let deadline = trip.left().map(|left| now_ms().saturating_add(millis(left)));
         let lineage = Lineage {
             root: outer.root(),
             parent: trip.id,
-            agents,
+            agents: descent.agents,
             deadline,
             tenant: trip.ask.tenant.clone(),
             session: trip.ask.session.clone(),

@@ -2,6 +2,7 @@
 
 mod chaining;
 mod choosing;
+mod circling;
 mod failing;
 mod holding;
 mod identity;
