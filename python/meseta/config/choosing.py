@@ -98,6 +98,9 @@ class ChoosingBuilder:
             self._check_text(rule.name, (*here, "name"))
             for place, name in enumerate(rule.use):
                 check(name, (*here, "use", place))
+                if name in rule.use[:place]:
+                    message = f"The rule names {name[:80]!r} already, and nobody is asked twice."
+                    self._error("config.duplicate", (*here, "use", place), message, "Remove one of them.")
             rules.append(
                 {
                     "name": rule.name,

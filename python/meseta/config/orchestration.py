@@ -42,6 +42,13 @@ class OrchestrationBuilder:
             if "{answer}" not in merge.text:
                 message = "The text has no {answer}, so that no answer would reach anybody."
                 self._error("config.invalid_value", (*path, "parallel", "merge", "text"), message)
+        several = min(len(listener.agents), listener.most)
+        if listener.strategy == "parallel" and parallel.quorum > several:
+            message = f"`quorum` wants {parallel.quorum} answers, and at most {several} can be asked."
+            hint = "Write a smaller number, or 0 for all of them."
+            if several < len(listener.agents):
+                hint = f"Write a smaller number, or more than {several} as `most`."
+            self._error("config.conflict", (*path, "parallel", "quorum"), message, hint)
         if supervise.final is not None:
             self.choosing.references.model(supervise.final, (*path, "supervise", "final"))
         written = listener.history

@@ -143,8 +143,21 @@ CODES = (
     ),
     Code(
         "config.no_price",
-        "`routing_budget` weighs the prices of models, and none of the file's models has one.",
+        "Something in the file weighs or counts what models cost (`routing_budget`, `prefer: cheapest`, "
+        "`usd` of `supervise`), and the price of none, or not of all of them is known.",
         "Name the models in `model_providers` or in a pool instead of wildcards, or write their `price`.",
+    ),
+    Code(
+        "config.no_effect",
+        "Something is written that changes nothing as the rest of the file stands, such as a rule behind one "
+        "that holds for every request, or an agent that no listener lists.",
+        "Change the place that the message names, or remove it.",
+    ),
+    Code(
+        "config.undescribed",
+        "Agents or preferences that a chooser is to tell apart have no description, or the same one.",
+        "Write a `description` for each, in the words of those who ask, and `examples` where those are not "
+        "enough. `meseta eval routing` measures what it helps.",
     ),
     Code(
         "config.overridden",

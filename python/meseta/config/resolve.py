@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from meseta.config import snapshot
 from meseta.config.calls import CallSettings
 from meseta.config.economics import Economics
+from meseta.config.effects import Effects
 from meseta.config.embeddings import find_weights
 from meseta.config.environment import gather
 from meseta.config.hub import HubBuilder
@@ -184,6 +185,9 @@ class _Run:
         builders = (naming, references, pools, hub, sessions, self.sources)
         self.problems += [problem for builder in builders for problem in builder.problems]
         self.sources.problems.clear()
+        # What else is wrong may be the reason for it.
+        if not any(problem.severity == "error" for problem in [*self.loaded.problems, *self.problems]):
+            self.problems += Effects(self.loaded, config, document).look()
         return document
 
     def _warn_of_replicas(self) -> None:
