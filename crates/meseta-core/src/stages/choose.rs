@@ -50,7 +50,7 @@ pub(crate) async fn choose(
 
 async fn model(trip: &mut Trip, ask: &mut Ask) -> Result<Plan, Error> {
     inline::take(ask, &trip.snapshot)?;
-    let mut preferred = Box::pin(models::models(trip, ask)).await.into_iter();
+    let mut preferred = models::models(trip, ask).await.into_iter();
     if let Some((name, named)) = preferred.next() {
         let mut plan = plan(trip, &name, named);
         plan.then(preferred.map(|(name, _)| name));

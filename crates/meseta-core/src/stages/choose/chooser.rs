@@ -25,7 +25,8 @@ pub(super) async fn run(trip: &mut Trip, ask: &Ask, cascade: &Cascade, turns: &T
         let question = Question { turns, header: &header, tenant, tokens: trip.ask.tokens };
         cascade
             .choose(&question, &shared.answers, &shared.choices, async |body| {
-                ask_model(trip, ask, body).await
+                // Boxed where it begins: no choice that asks nobody carries a whole walk with it.
+                Box::pin(ask_model(trip, ask, body)).await
             })
             .await
     };
@@ -50,7 +51,9 @@ pub(super) async fn ask_again(
             tokens: trip.ask.tokens,
         };
         cascade
-            .go_on(&question, &shared.answers, &shared.choices, async |body| ask_model(trip, ask, body).await)
+            .go_on(&question, &shared.answers, &shared.choices, async |body| {
+                Box::pin(ask_model(trip, ask, body)).await
+            })
             .await
     };
     if decision.passed.iter().any(|(step, why)| *step == Step::Model && *why == Reason::Off) {

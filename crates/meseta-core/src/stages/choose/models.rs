@@ -11,20 +11,30 @@ use crate::endpoint::Call;
 use crate::log;
 use crate::select::{PreferenceDocument, rank};
 use crate::sessions::{Choice, Session, Tenant, cache_is_off, opening};
-use crate::snapshot::Named;
+use crate::snapshot::{Named, Snapshot};
 use crate::stages::choose::chooser;
 use crate::stages::read::Ask;
 use crate::trip::Trip;
 
 /// Names in the order in which they are to be asked, each with what it stands for. Nobody where nothing fits.
 pub(super) async fn models(trip: &mut Trip, ask: &Ask) -> Vec<(Arc<str>, Named)> {
-    let snapshot = trip.snapshot.clone();
     // Pay only for what is used: nothing is read where there is nothing to choose from.
-    let preferences = ask.preferences.as_deref().unwrap_or(&snapshot.preferences);
-    let nothing = preferences.is_empty() && snapshot.models.has_no_rules();
-    if nothing || !matches!(ask.call, Call::Chat | Call::Responses | Call::Messages) {
-        return Vec::new();
-    }
+    if are_chosen(&trip.snapshot, ask) { Box::pin(chosen(trip, ask)).await } else { Vec::new() }
+}
+
+fn are_chosen(snapshot: &Snapshot, ask: &Ask) -> bool {
+    let nothing = preferences(snapshot, ask).is_empty() && snapshot.models.has_no_rules();
+    !nothing && matches!(ask.call, Call::Chat | Call::Responses | Call::Messages)
+}
+
+/// The request's own go before those of the configuration.
+fn preferences<'a>(snapshot: &'a Snapshot, ask: &'a Ask) -> &'a [PreferenceDocument] {
+    ask.preferences.as_deref().unwrap_or(&snapshot.preferences)
+}
+
+async fn chosen(trip: &mut Trip, ask: &Ask) -> Vec<(Arc<str>, Named)> {
+    let snapshot = trip.snapshot.clone();
+    let preferences = preferences(&snapshot, ask);
     let text = std::str::from_utf8(&ask.body).unwrap_or_default();
     let json = Json::parse(text).unwrap_or(Json::Null);
     let turns = Turns::read(ask.call.dialect(), &json);
