@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from meseta.fleet.driver import LOOPBACK, CannotStartError
 from meseta.fleet.environment import of_process
 from meseta.fleet.guardian import MARK_NAME, Guardian
-from meseta.fleet.launch import CANNOT_START
+from meseta.fleet.keeper import CANNOT_START
 from meseta.fleet.output import Output, file_of
 
 if TYPE_CHECKING:
@@ -26,8 +26,10 @@ if TYPE_CHECKING:
 
 LARGEST_PORT = 65_535
 _BLOCK = 65_536
-_LOOK_SECONDS = 0.1
-"""How often to look whether a process ended, where the kernel does not tell."""
+_LONGEST_TALK = 256
+"""What a keeper says in all."""
+_KEEPER_SECONDS = 20.0
+"""How long the keeper of a process may take to end it; longer than it needs."""
 _LAST_OUTPUT_BYTES = 1_048_576
 """What is still read from a process that ended; a child of it might go on printing for ever."""
 
@@ -35,7 +37,8 @@ _LAST_OUTPUT_BYTES = 1_048_576
 class ProcessDriver:
     """Starts processes; used on one loop, whose thread must live as long as they do.
 
-    The kernel ends a process when the thread that started it ends (Linux), and the guardian ends its whole
+    Each has a keeper, a process between Meseta and it, which ends with it everything that it started. The
+    kernel tells the keeper when the thread that started it ends (Linux); and the guardian ends the whole
     group when Meseta does.
     """
 
@@ -70,31 +73,35 @@ class ProcessDriver:
             self._guardian.ensure()
         except OSError as error:
             raise CannotStartError(f"no guardian could be started ({error.strerror})") from None
-        launcher = [sys.executable, "-I", "-S", str(Path(__file__).with_name("launch.py")), str(os.getpid())]
+        mark = f"{MARK_NAME}={self._guardian.mark}"
+        keeper = [sys.executable, "-I", "-S", str(Path(__file__).with_name("keeper.py")), mark]
         pipe, end = os.pipe()
+        link, other = socket.socketpair()
         try:
+            # The mark is no variable of the keeper, which the guardian must not take for one to be ended.
             started = subprocess.Popen(
-                [*launcher, program, *spec.command[1:]],
-                stdin=subprocess.DEVNULL,
+                [*keeper, program, *spec.command[1:]],
+                stdin=other.fileno(),
                 stdout=end,
                 stderr=subprocess.STDOUT,
                 cwd=spec.cwd,
-                env={**environment, MARK_NAME: self._guardian.mark},
+                env=environment,
                 start_new_session=True,
             )
         except (OSError, ValueError) as error:
             os.close(pipe)
+            link.close()
             reason = getattr(error, "strerror", None) or str(error)
             raise CannotStartError(f"no process could be started ({reason})") from None
         finally:
             os.close(end)
-        self._guardian.add(started.pid)
+            other.close()
         output = Output(file_of(self._home, spec.id, number), spec.log_bytes)
-        output.note(f"started process {started.pid} on port {port}")
-        return Process(started, pipe, port, output, self._gone)
+        return Process(started, link, pipe, port, output, self._guardian.add, self._gone)
 
     def _gone(self, process: Process) -> None:
-        self._guardian.remove(process.pid)
+        if process.pid is not None:
+            self._guardian.remove(process.pid)
         self._ports.discard(process.port)
 
     def _reserve(self, spec: AgentSpec, number: int) -> int:
@@ -111,75 +118,105 @@ class ProcessDriver:
 
 
 class Process:
-    """A process in a session of its own, with everything that it starts and that stays in its group."""
+    """A program with everything that it starts, and the keeper that starts and ends it."""
 
     def __init__(
         self,
-        started: subprocess.Popen[bytes],
+        keeper: subprocess.Popen[bytes],
+        link: socket.socket,
         pipe: int,
         port: int,
         output: Output,
+        runs: Callable[[int], None],
         gone: Callable[[Process], None],
     ) -> None:
-        self._started = started
+        self._keeper = keeper
+        self._link = link
+        self._heard = b""
         self._output = output
+        self._runs = runs
         self._gone = gone
         self._loop = asyncio.get_running_loop()
-        self._killed = False
         self.port = port
-        self.pid: int = started.pid
+        self.pid: int | None = None
+        """The program's, as soon as it runs; its group has the same number."""
         self.ended: asyncio.Future[str] = self._loop.create_future()
         self._pipe: int | None = pipe
         os.set_blocking(pipe, False)
-        self._loop.add_reader(pipe, self._read)
-        self._notifier: int | None = None
-        with contextlib.suppress(OSError, AttributeError):
-            self._notifier = os.pidfd_open(self.pid)
-        if self._notifier is None:
-            self._loop.call_later(_LOOK_SECONDS, self._look)
-        else:
-            self._loop.add_reader(self._notifier, self._look)
+        link.setblocking(False)
+        self._loop.add_reader(link, self._hear)
 
     async def stop(self, grace_seconds: float) -> bool:
-        """Send SIGTERM to the group, and after the grace SIGKILL."""
+        """Send SIGTERM to the group, and after the grace SIGKILL to all."""
         if self.ended.done():
             return True
-        self._signal(signal.SIGTERM)
+        self._tell(b"t")
         await asyncio.wait({self.ended}, timeout=grace_seconds)
         if self.ended.done():
             return True
-        self._killed = True
         self._output.note(f"did not end within {grace_seconds:g} s of SIGTERM; killed")
-        self._signal(signal.SIGKILL)
+        self._tell(b"k")
+        await asyncio.wait({self.ended}, timeout=_KEEPER_SECONDS)
+        if not self.ended.done():
+            # Somebody holds it up.
+            self._keeper.kill()
         await self.ended
         return False
 
-    def _signal(self, number: signal.Signals) -> None:
+    def _tell(self, word: bytes) -> None:
         with contextlib.suppress(OSError):
-            os.killpg(self.pid, number)
+            self._link.send(word)
 
-    def _look(self) -> None:
-        """Finish when the process has ended. Until it is reaped, nobody else can have its number."""
-        if self.ended.done():
+    def _hear(self) -> None:
+        """Hear the keeper, which closes its end with its last breath."""
+        try:
+            words = self._link.recv(_LONGEST_TALK)
+        except BlockingIOError:
             return
-        flags = os.WEXITED | os.WNOWAIT | os.WNOHANG
-        with contextlib.suppress(ChildProcessError):
-            if os.waitid(os.P_PID, self.pid, flags) is None:
-                if self._notifier is None:
-                    self._loop.call_later(_LOOK_SECONDS, self._look)
-                return
-        # What it started and left behind would keep its port, its files and its memory.
-        self._signal(signal.SIGKILL)
-        how = _ending(self._started.wait())
-        if self._notifier is not None:
-            self._loop.remove_reader(self._notifier)
-            os.close(self._notifier)
+        except OSError:
+            words = b""
+        self._heard = (self._heard + words)[:_LONGEST_TALK]
+        first, line_break, rest = self._heard.partition(b"\n")
+        if line_break and first[:1] == b"+" and first[1:].isdigit():
+            self._heard = rest
+            self.pid = int(first[1:])
+            self._runs(self.pid)
+            self._output.note(f"started process {self.pid} on port {self.port}")
+            if self._pipe is not None:
+                # Not before, so that the note comes first.
+                self._loop.add_reader(self._pipe, self._read)
+        if not words:
+            self._finish()
+
+    def _finish(self) -> None:
+        self._loop.remove_reader(self._link)
+        self._link.close()
+        keeper = self._keeper.wait()
+        code, left = self._last_words()
+        if code is None:
+            # It was ended itself, and the kernel ends the program after it, but not what that had started.
+            if self.pid is not None:
+                with contextlib.suppress(OSError):
+                    os.killpg(self.pid, signal.SIGKILL)
+            how = f"was lost: its keeper {_ending(keeper)}"
+        else:
+            how = _ending(code)
         self._read(_LAST_OUTPUT_BYTES)
         self._close_pipe()
         self._output.note(how)
+        if left:
+            self._output.note(f"{left} processes that it had started could not be ended")
         self._output.close()
         self._gone(self)
         self.ended.set_result(how)
+
+    def _last_words(self) -> tuple[int | None, int]:
+        """Return the exit code, None when the keeper told none, and how many processes are left."""
+        try:
+            code, left = self._heard.removesuffix(b"\n").split()
+            return int(code[1:]), int(left)
+        except ValueError:
+            return None, 0
 
     def _read(self, most: int = _BLOCK) -> None:
         while self._pipe is not None and most > 0:

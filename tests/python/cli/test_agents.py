@@ -84,7 +84,7 @@ def ask(port: int, text: str = "Will it rain?") -> tuple[int, str]:
 
 @pytest.fixture
 def children() -> Callable[[], list[int]]:
-    """What the agent with `--children` has started: one process in its group, and one that left it."""
+    """What the agent with `--children` has started: one in its group, one that left it, a daemon."""
 
     def find() -> list[int]:
         for line in meseta("agents", "logs", "weather").stdout.splitlines():
@@ -102,7 +102,7 @@ def test_no_process_outlives_meseta(up: Up, children: Callable[[], list[int]], e
         running.until("Agent weather/1 is ready")
         (row,) = agents()
         pids = [row["instances"][0]["pid"], *children()]
-        assert len(pids) == 3
+        assert len(pids) == 4
         assert all(map(alive, pids))
         if end == "kill":
             running.process.kill()

@@ -58,7 +58,17 @@ def main() -> None:
     if "--children" in sys.argv:
         child = subprocess.Popen(SLEEPER)
         escaped = subprocess.Popen(SLEEPER, start_new_session=True)
-        print(f"children {child.pid} {escaped.pid}", flush=True)
+        # As a daemon does it: its parent has ended, and it carries nothing of ours.
+        detach = "import os, sys; closed = [(os.POSIX_SPAWN_CLOSE, 1)]; program = sys.argv[1:]; "
+        detach += "print(os.posix_spawn(program[0], program, {}, file_actions=closed, setsid=True))"
+        daemon = subprocess.run(
+            [sys.executable, "-I", "-S", "-c", detach, *SLEEPER],
+            env={},
+            stdout=subprocess.PIPE,
+            text=True,
+            check=True,
+        )
+        print(f"children {child.pid} {escaped.pid} {daemon.stdout.strip()}", flush=True)
     if "--deaf" in sys.argv:
         threading.Event().wait()
     server = Server(("127.0.0.1", int(os.environ["PORT"])), Handler)

@@ -10,20 +10,19 @@ import socket
 import sys
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from meseta.config.fleet import Live, Ready, Restart
 from meseta.config.secrets import Secret
 from meseta.errors import ControlError, SnapshotError
+from meseta.fleet import process
 from meseta.fleet.instance import QUIET_SECONDS
 from meseta.fleet.scale import Traffic
 
 from .conftest import ADDRESSES, Ship, alive, free_ports, get, replicas, until
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 Make = Any
 """Makes a specification; see conftest.py."""
@@ -184,15 +183,62 @@ def test_a_drain_waits_for_requests_and_then_for_no_longer_than_it_may(ship: Shi
     until(lambda: ship.fleet.rows() == [])
 
 
-def test_children_end_with_their_agent(ship: Ship, spec: Make) -> None:
+def children(ship: Ship) -> list[int]:
+    """Return what the agent with `--children` started last: in its group, out of its group, detached."""
+    lines = [line for line in ship.output("weather").splitlines() if line.startswith("children")]
+    pids = [int(word) for word in lines[-1].split()[1:]]
+    assert len(pids) == 3
+    assert all(map(alive, pids))
+    return pids
+
+
+def test_children_end_with_meseta(ship: Ship, spec: Make) -> None:
     ship.follow(spec("--children"))
     ready(ship, "agent/weather/1")
-    line = next(line for line in ship.output("weather").splitlines() if line.startswith("children"))
-    child, escaped = map(int, line.split()[1:])
-    assert alive(child)
-    assert alive(escaped)
+    pids = children(ship)
     ship.fleet.stop()
-    until(lambda: not alive(child) and not alive(escaped))
+    assert not any(map(alive, pids))
+
+
+@pytest.mark.parametrize("end", ["crash", "kill", "restart"])
+def test_children_end_with_their_instance(ship: Ship, spec: Make, end: str) -> None:
+    ship.follow(spec("--children"))
+    ready(ship, "agent/weather/1")
+    pids = children(ship)
+    (pid,) = ship.pids("weather")
+    if end == "crash":
+        with pytest.raises(OSError):  # noqa: PT011
+            get(ship.plane.port("agent/weather/1"), "/crash")
+    elif end == "kill":
+        os.kill(pid, signal.SIGKILL)
+    else:
+        ship.fleet.restart("weather")
+    until(lambda: ship.row("weather")["ready"] == 1 and pid not in ship.pids("weather"))
+    assert not any(map(alive, pids))
+
+
+def test_one_whose_keeper_is_killed_is_started_again(ship: Ship, spec: Make) -> None:
+    ship.follow(spec("--stubborn"))
+    ready(ship, "agent/weather/1")
+    (pid,) = ship.pids("weather")
+    keeper = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    os.kill(keeper, signal.SIGKILL)
+    until(lambda: ship.said("was lost: its keeper was ended by SIGKILL"))
+    until(lambda: ship.row("weather")["ready"] == 1)
+    assert not alive(pid)
+    assert not alive(keeper)
+
+
+def test_a_keeper_that_is_held_up_is_killed(ship: Ship, spec: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(process, "_KEEPER_SECONDS", 0.1)
+    ship.follow(spec(grace_ms=100))
+    ready(ship, "agent/weather/1")
+    (pid,) = ship.pids("weather")
+    keeper = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    os.kill(keeper, signal.SIGSTOP)
+    ship.fleet.stop()
+    until(lambda: not alive(pid))
+    assert not alive(keeper)
 
 
 def test_scale_to_zero_and_start_on_demand(ship: Ship, spec: Make) -> None:
@@ -292,11 +338,10 @@ def test_a_guardian_that_was_killed_is_replaced(ship: Ship, spec: Make) -> None:
     first = guardian.pid
     os.kill(first, signal.SIGKILL)
     until(lambda: guardian.pid not in {None, first})
-    line = next(line for line in ship.output("weather").splitlines() if line.startswith("children"))
-    children = [int(word) for word in line.split()[1:]]
+    pids = children(ship)
     # The last breath of Meseta, as far as the guardian can tell.
     guardian._process.stdin.close()
-    until(lambda: not any(map(alive, children)))
+    until(lambda: not any(map(alive, pids)))
     until(lambda: ship.said("was ended by SIGKILL"))
 
 
