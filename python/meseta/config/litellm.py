@@ -19,6 +19,51 @@ PORT = 4000
 SECTIONS = ("model_list", "litellm_settings", "router_settings", "general_settings")
 
 UNGUARDED = "Guardrails are not served: what they kept out now passes."
+LOGGERS = frozenset(
+    {
+        "arize",
+        "arize_phoenix",
+        "athina",
+        "argilla",
+        "braintrust",
+        "datadog",
+        "datadog_llm_observability",
+        "dynamodb",
+        "gcs_bucket",
+        "gcs_pubsub",
+        "galileo",
+        "greenscale",
+        "helicone",
+        "humanloop",
+        "lago",
+        "langfuse",
+        "langfuse_otel",
+        "langsmith",
+        "langtrace",
+        "literalai",
+        "logfire",
+        "lunary",
+        "mlflow",
+        "openmeter",
+        "opik",
+        "otel",
+        "pagerduty",
+        "posthog",
+        "prometheus",
+        "promptlayer",
+        "s3",
+        "s3_v2",
+        "sentry",
+        "slack",
+        "sqs",
+        "supabase",
+        "traceloop",
+        "wandb",
+        "weave",
+    }
+)
+"""Callbacks of LiteLLM that only write down or tell. Any other one may stand between a caller and a model."""
+CALLBACKS = ("callbacks", "input_callback", "success_callback", "failure_callback", "service_callbacks")
 ELSEWHERE = {
     "environment_variables": "Set these variables in the environment, or in `.env` beside the file.",
     "mcp_servers": "MCP servers are not served yet.",
@@ -39,10 +84,6 @@ LITELLM = {
     "modify_params": "Requests are made to fit a provider without being asked.",
     "cache": "Answers are not cached.",
     "cache_params": "Answers are not cached.",
-    "callbacks": "Callbacks have no counterpart; the log has every request.",
-    "success_callback": "Callbacks have no counterpart; the log has every request.",
-    "failure_callback": "Callbacks have no counterpart; the log has every request.",
-    "service_callbacks": "Callbacks have no counterpart; the log has every request.",
     "set_verbose": "MESETA_LOG says how much is said.",
     "json_logs": "MESETA_LOG says how much is said.",
 }
@@ -223,6 +264,23 @@ class _Translation:
                 self.note("dropped", (key,), ELSEWHERE.get(key, f"`{key}` has no counterpart in Meseta."))
         if self.litellm.take("guardrails") is not None:
             self.note("unguarded", ("litellm_settings", "guardrails"), UNGUARDED)
+        for key in CALLBACKS:
+            self._callbacks(key)
         self.general.rest(GENERAL)
         self.litellm.rest(LITELLM)
         self.router.rest(ROUTER)
+
+    def _callbacks(self, key: str) -> None:
+        """Name what is called around every request; guardrails are among them under names of their own."""
+        written = self.litellm.take(key)
+        if written is None:
+            return
+        names = [str(name) for name in (written if isinstance(written, list) else [written])]
+        path = (*self.litellm.path, key)
+        others = [name for name in names if name not in LOGGERS]
+        if others:
+            listed = ", ".join(others)
+            message = f"Not served, and may have kept something out that now passes: {listed}."
+            self.note("unguarded", path, message)
+        if len(others) < len(names):
+            self.note("dropped", path, "Callbacks have no counterpart; the log has every request.")

@@ -29,6 +29,8 @@ FINAL_SECONDS = 60.0
 """For the last answer, when the budget of seconds has ended the loop."""
 _SEEN_CHARACTERS = 24_000
 """Of the conversation, for the model that chooses; the end of it counts."""
+_MISTAKES = frozenset({400, 401, 403, 404})
+"""Statuses of the model that chooses which no other try changes: its name or its key is wrong."""
 _FAILURES = 2
 """After so many an agent is not asked again."""
 _OBJECT = re.compile(r"\{[^{}]*\}")
@@ -66,6 +68,9 @@ class Outcome:
     """US dollars at list prices, for the answers that have one. What agents spend themselves is not in it."""
     unpriced: int = 0
     """Answers of which nobody here knows what they cost: every agent's, and models without a list price."""
+    unchosen: CallError | None = None
+    """Why the model that chooses did not, the last time that it failed; the first agent was asked then, or
+    after an answer nobody."""
 
 
 @dataclass
@@ -82,6 +87,7 @@ class _Work:
     failed: dict[str, int] = field(default_factory=dict)
     spent_usd: float = 0.0
     unpriced: int = 0
+    unchosen: CallError | None = None
 
     @property
     def thread(self) -> list[Message]:
@@ -97,7 +103,10 @@ class _Work:
         return next((step.answer for step in reversed(self.steps) if step.answer is not None), None)
 
     async def choose(self) -> str | None:
-        """Return whom to ask. A choice that fails means the first agent, and after an answer the end."""
+        """Return whom to ask. A choice that fails means the first agent, and after an answer the end.
+
+        Raises CallError when it will always fail: the model is not there, or may not be asked.
+        """
         default = self.left[0] if self.last is None else None
         if not isinstance(self.by, str):
             chosen = self.by(self.thread)
@@ -111,7 +120,10 @@ class _Work:
                     prompt({name: self.agents[name] for name in self.left}, self.thread),
                     seconds=CHOICE_SECONDS,
                 )
-            except CallError:
+            except CallError as error:
+                if error.status in _MISTAKES:
+                    raise
+                self.unchosen = error
                 return default
             self.count(answer)
             chosen = read_choice(answer.text, self.left)
@@ -162,7 +174,7 @@ async def supervise_by(
     with Entered(current() if seconds is None else within(current(), seconds)):
         ended = await _loop(work, steps, until)
     answer = await _finish(work, ended, final)
-    return Outcome(answer, work.steps, ended, work.spent_usd, work.unpriced)
+    return Outcome(answer, work.steps, ended, work.spent_usd, work.unpriced, work.unchosen)
 
 
 async def _loop(work: _Work, steps: int, until: float | None) -> Ended:

@@ -120,6 +120,18 @@ def test_every_key_that_is_not_translated_is_named(everything: Imported) -> None
     assert ("unguarded", 106) in notes(everything)
 
 
+@pytest.mark.parametrize("key", ["callbacks", "success_callback", "input_callback"])
+def test_a_guard_among_the_callbacks_is_a_guard(key: str) -> None:
+    models = "model_list: [{model_name: a, litellm_params: {model: openai/a, api_key: os.environ/KEY}}]\n"
+    result = imported(f"{models}litellm_settings: {{{key}: [langfuse, presidio, custom.my_guard]}}\n")
+    guards = [note for note in result.notes if note.kind == "unguarded"]
+    assert [("presidio, custom.my_guard" in note.message, note.line) for note in guards] == [(True, 2)]
+    assert [note.kind for note in imported(f"{models}litellm_settings: {{{key}: langfuse}}\n").notes] == [
+        "changed",
+        "dropped",
+    ]
+
+
 def test_a_model_alone_is_an_entry() -> None:
     result = imported(
         "model_list:\n"

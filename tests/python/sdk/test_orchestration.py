@@ -290,6 +290,15 @@ def test_a_choice_that_fails_is_the_first_agent_and_then_the_end(hub: Gateway, b
     assert ([step.to for step in outcome.steps], outcome.ended) == (["agent/weather"], "done")
 
 
+def test_why_nobody_was_chosen_is_told_and_a_mistake_is_raised(hub: Gateway) -> None:
+    hub.reply = Chooser(REFUSED, choice("agent/flights"), choice(None))
+    assert meseta.supervise(AGENTS, "Oslo?", by="chooser").unchosen is not None
+    unknown = Told(status=404, body=json.dumps({"error": {"message": "No such model."}}).encode())
+    hub.reply = Chooser(unknown)
+    with pytest.raises(meseta.CallError, match="No such model"):
+        meseta.supervise(AGENTS, "Oslo?", by="chooser")
+
+
 def test_an_agent_that_fails_twice_is_not_asked_again(hub: Gateway) -> None:
     chooser = Chooser(*[choice("agent/weather")] * 2, choice("agent/weather"), choice(None))
     hub.reply = lambda asked: REFUSED if asked.document["model"] == "weather" else chooser(asked)
