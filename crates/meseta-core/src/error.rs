@@ -146,7 +146,7 @@ codes! {
         "Look at `meseta agents list` and `meseta agents logs ID`; the agent may be crashing, or slow to start."
     AgentLate "agent.late" 504 Upstream Same
         "Not enough agents answered in the time that the listener gives them."
-        "Raise `parallel.deadline` or `supervise.time`, lower `parallel.quorum`, or look at the agents' own times in the trace."
+        "Raise `parallel.deadline` or `supervise.timeout`, lower `parallel.quorum`, or look at the agents' own times in the trace."
     AgentCycle "agent.cycle" 508 Client Never
         "An agent was called, through other agents perhaps, by itself."
         "Look at the run's trace to see who called whom; an agent should not ask a listener that leads back to it."

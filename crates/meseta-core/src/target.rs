@@ -152,6 +152,14 @@ impl Target {
         &*self.provider == "agent"
     }
 
+    /// What went wrong with a call, and with whose. Messages speak of providers, and an agent is none.
+    pub fn tell(&self, wrong: &str) -> String {
+        match wrong.strip_prefix("the provider") {
+            Some(rest) if self.is_agent() => format!("{}: the agent{rest}", self.name),
+            _ => format!("{}: {wrong}", self.name),
+        }
+    }
+
     pub fn offers(&self, operation: Operation) -> bool {
         self.addresses[operation as usize].is_some()
     }

@@ -5,6 +5,7 @@ use std::sync::LazyLock;
 
 use memchr::memmem::Finder;
 use serde::Deserialize;
+use serde::de::{IgnoredAny, Unexpected};
 use serde_json::value::RawValue;
 
 use crate::dialect::Dialect;
@@ -16,12 +17,22 @@ use crate::usage::{Chat, Usage};
 /// The usage that a whole answer reports; an error means that the body is not a JSON object.
 pub fn answer(dialect: Dialect, body: &[u8]) -> Result<Option<Usage>, serde_json::Error> {
     #[derive(Deserialize)]
+    #[serde(expecting = "an object")]
     struct Body<'a> {
         #[serde(borrow, default)]
         usage: Option<&'a RawValue>,
     }
+    // A list of the fields would be taken for the object.
+    if body.trim_ascii_start().first() == Some(&b'[') {
+        return Err(serde::de::Error::invalid_type(Unexpected::Seq, &"an object"));
+    }
     let body: Body<'_> = serde_json::from_slice(body)?;
     Ok(body.usage.and_then(|raw| usage(dialect, raw)))
+}
+
+/// Whether a body is JSON of any kind.
+pub fn is_json(body: &[u8]) -> bool {
+    serde_json::from_slice::<IgnoredAny>(body).is_ok()
 }
 
 /// The counts that a `usage` object holds, read by the dialect that it is in.
@@ -235,6 +246,18 @@ mod tests {
                 "output_tokens_details":{"thinking_tokens":2}}}"#,
         );
         assert_eq!(usage.unwrap(), Some(expected));
+    }
+
+    #[test]
+    fn what_is_no_object_is_no_answer() {
+        for (body, kind) in
+            [("[]", "sequence"), (" [null]", "sequence"), ("3", "integer `3`"), ("null", "null")]
+        {
+            let error = answer(Dialect::OpenaiChat, body.as_bytes()).unwrap_err().to_string();
+            assert!(error.starts_with(&format!("invalid type: {kind}, expected an object")), "{error}");
+            assert!(is_json(body.as_bytes()));
+        }
+        assert!(!is_json(b"") && !is_json(b"<html>") && !is_json(b"[1"));
     }
 
     #[test]

@@ -192,7 +192,7 @@ async fn attempt(sending: &mut Sending, began: Instant) -> Result<Answer, Failed
         attempt.first_byte = Some(now);
     });
     obey_limits(&head, &target, ticket.as_ref());
-    refuse_redirect(&head)?;
+    refuse_redirect(&head, &target)?;
     let delimited = lease.delimited();
     let mut source = Source::new(lease, &head)?;
     if source.is_unpacking() {
@@ -467,7 +467,7 @@ async fn collect(
 
 /// A redirect is not followed: it would carry the request, and perhaps the key, to a host that nobody configured. Nor is a
 /// change of protocol, which nobody asked for: handed on, it would have the client wait for it.
-fn refuse_redirect(head: &response::Parts) -> Result<(), Error> {
+fn refuse_redirect(head: &response::Parts, target: &Target) -> Result<(), Error> {
     if head.status.is_informational() {
         return Err(Error::new(
             Code::UpstreamProtocolError,
@@ -479,9 +479,10 @@ fn refuse_redirect(head: &response::Parts) -> Result<(), Error> {
     }
     let to = head.headers.get(LOCATION).and_then(|value| value.to_str().ok()).unwrap_or("nowhere");
     let to: String = to.chars().take(200).collect();
+    let key = if target.is_agent() { "url" } else { "base_url" };
     Err(Error::new(
         Code::UpstreamProtocolError,
-        format!("the provider redirects ({}) to {to}. Set `base_url` to the final address.", head.status),
+        format!("the provider redirects ({}) to {to}. Set `{key}` to the final address.", head.status),
     ))
 }
 

@@ -207,3 +207,52 @@ fn another_instance_is_asked_once_before_a_429_is_handed_on() {
         assert_eq!(street.ask("", "I am Ann").content(), "Gladly.");
     }
 }
+
+#[test]
+fn what_is_no_answer_is_told_of_the_agent_in_words_of_its_own() {
+    let street = Street::of("chain", &["weather"], |_| {});
+    for (status, headers, body, told) in [
+        ("204 No Content", "", "", "the agent answered 204 No Content and nothing else."),
+        ("200 OK", "", "[]", "its body is not a JSON object (invalid type: sequence, expected an object)."),
+        ("200 OK", "", "<html>", "the agent answered 200 OK but its body is not a JSON object"),
+        (
+            "302 Found",
+            "location: /login\r\n",
+            "",
+            "redirects (302 Found) to /login. Set `url` to the final address.",
+        ),
+        (
+            "503 Service Unavailable",
+            "",
+            "no",
+            "the agent answered 503 Service Unavailable without a JSON body: no",
+        ),
+    ] {
+        street.agent("weather").answer(move |_| replies(status, headers, body));
+        for path in ["/v1/chat/completions", "/v1/responses", "/v1/messages"] {
+            let asked = if path == "/v1/responses" {
+                json!({"model": "m", "input": "Hello."})
+            } else {
+                json!({"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "Hello."}]})
+            };
+            let reply = street.post(path, "", &asked);
+            assert!(reply.status >= 500, "{path} {status} {body}: {}", reply.status);
+            let text = reply.json()["error"]["message"].as_str().expect("a message").to_owned();
+            // A refusal that has to be translated is told in the words of the client's API.
+            if path == "/v1/chat/completions" || !body.contains("no") {
+                assert!(
+                    text.starts_with("agent/weather/1: ") && !text.contains("provider"),
+                    "{path}: {text}"
+                );
+            }
+            if path == "/v1/chat/completions" || body.is_empty() {
+                assert!(text.contains(told), "{path}: {text}");
+            }
+            assert!(!text.contains("struct ") && !text.contains("base_url"), "{path}: {text}");
+        }
+    }
+    // An error is the agent's own, whatever its form.
+    street.agent("weather").answer(|_| replies("422 Unprocessable Entity", "", r#"["No such city."]"#));
+    let reply = street.ask("", "Will it rain?");
+    assert_eq!((reply.status, reply.text().as_str()), (422, r#"["No such city."]"#));
+}

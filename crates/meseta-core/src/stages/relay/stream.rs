@@ -268,7 +268,7 @@ impl Stream {
     /// Puts the name of the target before the message.
     fn name(&self, error: &mut Error) {
         if let Some(call) = &self.call {
-            error.message = format!("{}: {}", call.choice.member.target.name, error.message).into();
+            error.message = call.choice.member.target.tell(&error.message).into();
         }
     }
 

@@ -24,6 +24,12 @@ pub(super) fn read(
     head: &mut response::Parts,
     body: Bytes,
 ) -> Result<Bytes, Error> {
+    if body.is_empty() {
+        return Err(Error::new(
+            Code::UpstreamInvalidAnswer,
+            format!("the provider answered {} and nothing else.", head.status),
+        ));
+    }
     if let Reading::Same { dialect, .. } = reading {
         notes.usage = scan::answer(*dialect, &body).map_err(|error| invalid(head, &error))?;
         return Ok(body);
@@ -71,16 +77,13 @@ pub(super) fn refusal(
     head: &mut response::Parts,
     body: Bytes,
 ) -> Result<Bytes, Error> {
-    if let Reading::Same { dialect, .. } = reading {
-        return match scan::answer(*dialect, &body) {
-            Ok(_) => Ok(body),
-            Err(_) => Err(unreadable(head, &body)),
-        };
+    if matches!(reading, Reading::Same { .. }) {
+        return if scan::is_json(&body) { Ok(body) } else { Err(unreadable(head, &body)) };
     }
     let dialect = dialect_of(reading);
     let mut failure = dialect::decode_error(dialect, head.status.as_u16(), &body);
     if failure.message.is_empty() {
-        failure.message = format!("The provider answered {}.", head.status).into();
+        failure.message = format!("The answer was {}.", head.status).into();
     }
     notes.translated = Some(dialect);
     let answer = dialect::encode_error(client.dialect, &failure, &client.id.text());

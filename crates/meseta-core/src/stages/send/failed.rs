@@ -140,7 +140,7 @@ impl Failed {
             ticket.finish(verdict, now);
         }
         if self.error.code != Code::RequestDeadline {
-            self.error.message = format!("{}: {}", target.name, self.error.message).into();
+            self.error.message = target.tell(&self.error.message).into();
         }
         self
     }
