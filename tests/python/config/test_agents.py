@@ -13,7 +13,10 @@ from meseta.config.fleet import AgentSpec, Live, Ready, Replicas, Restart
 from meseta.config.secrets import Secret
 
 LISTENER = "version: 1\nlisteners: [{name: a, type: agent, port: 0, agents: [{id: one}]}]\n"
-TWO = "version: 1\nlisteners: [{name: a, type: agent, port: 0, agents: [{id: one}, {id: two}]}]\n"
+TWO = """version: 1
+listeners:
+  - {name: a, type: agent, port: 0, agents: [{id: one, description: Sums}, {id: two, description: Letters}]}
+"""
 ADDRESSES = 'agents: [{id: one, url: "http://127.0.0.1:1"}, {id: two, url: "http://127.0.0.1:2"}]\n'
 WHOLE = """
 agents:
@@ -148,7 +151,8 @@ def test_its_settings_turn_it_on(tmp_path: Path) -> None:
 
 
 def test_it_is_missed_only_where_it_is_needed(tmp_path: Path) -> None:
-    assert not resolve(LISTENER + ADDRESSES, tmp_path).warnings
+    alone = 'agents: [{id: one, url: "http://127.0.0.1:1"}]\n'
+    assert not resolve(LISTENER + alone, tmp_path).warnings
     [warning] = resolve(TWO + ADDRESSES, tmp_path).warnings
     assert warning.code == "config.missing_extra"
     with pytest.raises(ConfigError) as caught:
