@@ -33,8 +33,7 @@ fn conversation(text: &str) {
         let (current, before) = turns.current();
         assert!(current.is_empty() || turns.messages.len() > before.count());
         for context_tokens in [0, 300, 8192] {
-            let question =
-                Question { model: "m", routes: &routes, messages: &turns.messages, most: 2, context_tokens };
+            let question = Question { model: "m", routes: &routes, turns: &turns, most: 2, context_tokens };
             for body in [plano(&question), structured(&question, Form::Enforced), structured(&question, Form::Plain)] {
                 let body: Value = serde_json::from_slice(&body).expect("JSON");
                 let last = body["messages"].as_array().and_then(|messages| messages.last());

@@ -8,7 +8,7 @@ pub use plano::plano;
 pub use structured::{Form, structured};
 
 use crate::route::Route;
-use crate::turns::Message;
+use crate::turns::Turns;
 
 /// What a model is asked.
 #[derive(Clone, Copy, Debug)]
@@ -16,8 +16,8 @@ pub struct Question<'a> {
     /// The model's name, as the request is to have it.
     pub model: &'a str,
     pub routes: &'a [Route],
-    /// The conversation, as [`crate::turns::Turns`] has it.
-    pub messages: &'a [Message<'a>],
+    /// The conversation.
+    pub turns: &'a Turns<'a>,
     /// Routes that may be chosen.
     pub most: usize,
     /// About how many tokens the prompt may have.

@@ -45,6 +45,11 @@ impl Message<'_> {
     pub fn said(&self) -> Cow<'_, str> {
         spoken(&self.text)
     }
+
+    /// A user's own words.
+    fn asks(&self) -> bool {
+        self.role == Role::User && !self.said().trim().is_empty()
+    }
 }
 
 /// What a request says, read for choosing.
@@ -52,6 +57,8 @@ impl Message<'_> {
 pub struct Turns<'j> {
     /// The last [`KEPT`], in the order in which they were said. Instructions and tools' output are not among them.
     pub messages: Vec<Message<'j>>,
+    /// What the user has said last, where so much was answered since that it is not among the messages.
+    pub question: Option<Message<'j>>,
     /// The last message is a person's: new words, or an image or a file. False where an agent goes on by itself, with the
     /// output of a tool or with nothing but what its front end has put in.
     pub user_turn: bool,
@@ -93,31 +100,46 @@ impl<'j> Turns<'j> {
                     }
                 }
                 turns.messages.reverse();
+                if !turns.messages.iter().any(Message::asks) {
+                    let of_user = items.iter().rev().filter(|item| role(item) == Some(Role::User));
+                    let mut said = of_user.filter_map(|item| message(Role::User, text(item.get("content"))));
+                    turns.question = said.find(Message::asks);
+                }
             }
             _ => {}
         }
         turns
     }
 
+    /// All that is known of the conversation, in its order.
+    pub fn all(&self) -> impl Iterator<Item = &Message<'j>> {
+        self.question.iter().chain(&self.messages)
+    }
+
     /// What the user has said last, and what both have said before it, the latest first.
     pub fn current(&self) -> (Cow<'_, str>, impl Iterator<Item = &Message<'j>>) {
-        let said = |message: &Message<'_>| message.role == Role::User && !message.said().trim().is_empty();
-        let at = self.messages.iter().rposition(said);
-        let current = at.and_then(|at| self.messages.get(at)).map(Message::said).unwrap_or_default();
+        let at = self.messages.iter().rposition(Message::asks);
+        let current = at.and_then(|at| self.messages.get(at)).or(self.question.as_ref());
+        let current = current.map(Message::said).unwrap_or_default();
         let before = self.messages.get(..at.unwrap_or_default()).unwrap_or_default();
         (current, before.iter().rev())
     }
 
     fn push(&mut self, role: Role, text: Cow<'j, str>) {
-        if text.is_empty() {
-            return;
-        }
-        let text = match middle(&text, MESSAGE_BYTES) {
-            Cow::Owned(shorter) => Cow::Owned(shorter),
-            Cow::Borrowed(_) => text,
-        };
-        self.messages.push(Message { role, text });
+        self.messages.extend(message(role, text));
     }
+}
+
+/// `None` of no words at all.
+fn message(role: Role, text: Cow<'_, str>) -> Option<Message<'_>> {
+    if text.is_empty() {
+        return None;
+    }
+    let text = match middle(&text, MESSAGE_BYTES) {
+        Cow::Owned(shorter) => Cow::Owned(shorter),
+        Cow::Borrowed(_) => text,
+    };
+    Some(Message { role, text })
 }
 
 fn offers_tools(body: &Json<'_>) -> bool {
@@ -414,6 +436,21 @@ mod tests {
                 assert!(text.len() <= MESSAGE_BYTES && text.starts_with("begin") && text.ends_with("end"));
             },
         );
+    }
+
+    #[test]
+    fn what_the_user_wants_is_kept_however_much_was_answered_since() {
+        let answers: String =
+            (0..40).map(|at| format!(r#",{{"role":"assistant","content":"answer {at}"}}"#)).collect();
+        let body = format!(
+            r#"{{"messages":[{{"role":"user","content":"Hello"}},{{"role":"user","content":"Bring me to Oslo"}}{answers}]}}"#
+        );
+        with(Dialect::OpenaiChat, &body, |turns| {
+            assert_eq!((turns.messages.len(), &*turns.current().0), (KEPT, "Bring me to Oslo"));
+            assert_eq!(turns.current().1.count(), 0);
+            assert_eq!((&*turns.messages[0].text, turns.all().count()), ("answer 24", KEPT + 1));
+            assert_eq!(turns.all().next().unwrap().text, "Bring me to Oslo");
+        });
     }
 
     #[test]

@@ -109,7 +109,7 @@ impl Asking {
         let question = prompt::Question {
             model: &self.settings.model,
             routes: asked.routes,
-            messages: &asked.turns.messages,
+            turns: asked.turns,
             most: asked.most,
             context_tokens: usize::try_from(self.settings.context_tokens).unwrap_or(usize::MAX),
         };

@@ -216,3 +216,23 @@ fn a_chooser_that_talks_nonsense_is_left_alone_for_a_while() {
     assert_eq!(provider.asked().len(), 5);
     assert_eq!(street.rows("SELECT count(*) FROM decisions WHERE passed LIKE '%model=resting'"), ["4"]);
 }
+
+#[test]
+fn whoever_judges_what_is_left_to_do_sees_the_question_behind_long_answers() {
+    let provider =
+        Provider::start(
+            |request| {
+                if request.contains("flights: ") { chooses(&[]) } else { chooses(&["flights"]) }
+            },
+        );
+    let street = Street::of("supervise", &["weather", "flights"], |document| {
+        choose_by_model(document, &provider);
+    });
+    let said = says(&format!("FIRST {} LAST", "long words ".repeat(4_000)));
+    street.agent("flights").answer(move |_| said.clone());
+    assert_eq!(street.ask("", "Bring me to Oslo, please.").status, 200);
+    let judged = &provider.asked()[1];
+    assert!(judged.contains("Bring me to Oslo, please."));
+    assert!(judged.contains("flights: FIRST") && judged.contains("LAST") && judged.contains('…'));
+    assert!(judged.len() < 8_192 * 4 + 8_192, "{}", judged.len());
+}

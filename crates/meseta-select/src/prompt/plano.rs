@@ -49,7 +49,7 @@ const TEMPLATE_TOKENS: usize = (BEFORE_ROUTES.len()
 
 /// The request for Plano-Orchestrator's weights: one message, and the settings that Plano sends.
 pub fn plano(question: &Question<'_>) -> Vec<u8> {
-    let messages = question.messages.iter().map(|message| (message.role, &*message.text));
+    let messages = question.turns.messages.iter().map(|message| (message.role, &*message.text));
     let lines = fit(messages, TEMPLATE_TOKENS, question.context_tokens);
     let message = object! { "role" => "user", "content" => prompt(question.routes, &lines) };
     let mut body = Fields::new();
@@ -103,8 +103,7 @@ mod tests {
         let body = format!(r#"{{"messages":{messages}}}"#);
         let json = Json::parse(&body).unwrap();
         let turns = Turns::read(Dialect::OpenaiChat, &json);
-        let question =
-            Question { model: "m", routes: &routes, messages: &turns.messages, most: 4, context_tokens };
+        let question = Question { model: "m", routes: &routes, turns: &turns, most: 4, context_tokens };
         let request: serde_json::Value = serde_json::from_slice(&plano(&question)).unwrap();
         assert_eq!(request["model"], "m");
         assert_eq!(request["temperature"], 0.01);

@@ -7,7 +7,7 @@ use meseta_wire::object;
 
 use crate::cut::middle;
 use crate::prompt::Question;
-use crate::prompt::history::{Line, TOKEN_BYTES, fit};
+use crate::prompt::history::{Line, TOKEN_BYTES, fit_question};
 use crate::route::Route;
 
 /// Of a route's texts, which may come from a client: a prompt has no room for a book.
@@ -31,13 +31,13 @@ pub enum Form {
 pub fn structured(question: &Question<'_>, form: Form) -> Vec<u8> {
     let instructions = instructions(question.routes, question.most);
     let said: Vec<_> = question
-        .messages
-        .iter()
+        .turns
+        .all()
         .map(|message| (message.role, message.said()))
         .filter(|(_, said)| !said.trim().is_empty())
         .collect();
-    let messages = said.iter().map(|(role, said)| (*role, &**said));
-    let lines = fit(messages, instructions.len() / TOKEN_BYTES, question.context_tokens);
+    let messages: Vec<_> = said.iter().map(|(role, said)| (*role, &**said)).collect();
+    let lines = fit_question(&messages, instructions.len() / TOKEN_BYTES, question.context_tokens);
     let lines: Vec<Json<'_>> = lines.iter().map(line).collect();
     let mut body = Fields::new();
     body.put("model", question.model).put(
@@ -123,7 +123,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::turns::{Message, Role};
+    use crate::turns::{Message, Role, Turns};
 
     fn route(name: &str, description: &str, examples: &[&str]) -> Route {
         Route {
@@ -136,7 +136,13 @@ mod tests {
     fn asked(routes: &[Route], messages: &[(Role, &str)], form: Form) -> Value {
         let messages: Vec<Message<'_>> =
             messages.iter().map(|(role, text)| Message { role: *role, text: Cow::Borrowed(text) }).collect();
-        let question = Question { model: "fast", routes, messages: &messages, most: 3, context_tokens: 8192 };
+        let question = Question {
+            model: "fast",
+            routes,
+            turns: &Turns { messages, ..Turns::default() },
+            most: 3,
+            context_tokens: 8192,
+        };
         serde_json::from_slice(&structured(&question, form)).unwrap()
     }
 
