@@ -26,6 +26,8 @@ pub(crate) enum Unanswered {
     /// It does not take the request as it is: some servers know no schema, some models take no temperature.
     Refused,
     Failed,
+    /// The client's own time is over, which says nothing of the model.
+    Abandoned,
 }
 
 /// Shared by all cascades of one snapshot, as they ask the same model.
@@ -68,7 +70,8 @@ impl Asking {
             let waiter = match answers.pending.join(key) {
                 Joined::Wait(waiter) => waiter,
                 Joined::Ask(asker) => {
-                    let said = self.asked(asked, form, body, until, &mut ask).await;
+                    // Where it is abandoned, one of those who wait asks: they may have more time.
+                    let said = self.asked(asked, form, body, until, &mut ask).await.ok_or(Reason::Late)?;
                     if let Ok(said) = &said {
                         answers.put(key, said.clone(), self.settings.cache_entries, Instant::now());
                     }
@@ -83,7 +86,7 @@ impl Asking {
         }
     }
 
-    /// What the model says, unless it rests; and what is to be learnt of it.
+    /// What the model says, unless it rests, and what is to be learnt of it; `None` where the question is abandoned.
     async fn asked(
         &self,
         asked: &Asked<'_>,
@@ -91,18 +94,19 @@ impl Asking {
         body: Bytes,
         until: Instant,
         ask: impl AsyncFnMut(Bytes) -> Result<Bytes, Unanswered>,
-    ) -> Result<Said, Reason> {
+    ) -> Option<Result<Said, Reason>> {
         if !self.rest(|rest| rest.may_ask(Instant::now())) {
-            return Err(Reason::Resting);
+            return Some(Err(Reason::Resting));
         }
         let said = match timeout_at(until, self.ask(asked, form, body, ask)).await {
             Ok(Ok(answer)) => Ok(read(&answer, asked)),
+            Ok(Err(Unanswered::Abandoned)) => return None,
             Ok(Err(_)) => Err(Reason::Failed),
             Err(_) => Err(Reason::Late),
         };
         // One that talks, but says nothing that can be used, is no better than one that is silent.
         self.rest(|rest| rest.learn(matches!(said, Ok(Ok(_))), Instant::now()));
-        said
+        Some(said)
     }
 
     fn body(&self, asked: &Asked<'_>, form: Form) -> Bytes {

@@ -61,6 +61,30 @@ async fn they_fail_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_client_without_time_speaks_for_nobody_else() {
+    let house = House::agents();
+    let hurried = async |_: Bytes| {
+        tokio::time::sleep(DEADLINE / 8).await;
+        Err(Unanswered::Abandoned)
+    };
+    let ask = async |_: Bytes| {
+        tokio::time::sleep(DEADLINE / 4).await;
+        answer("hotels")
+    };
+    for _ in 0..9 {
+        let first = house.choose("a bed", hurried);
+        assert_eq!(first.await.passed.last(), Some(&(Step::Model, Reason::Late)));
+    }
+    let (first, others) =
+        tokio::join!(house.choose("a bed", hurried), all((0..EACH).map(|_| house.choose("a bed", ask))));
+    assert_eq!(names(&first), ["weather"]);
+    assert!(
+        others.iter().all(|decision| names(decision) == ["hotels"]),
+        "the model has not been set to rest"
+    );
+}
+
+#[tokio::test(start_paused = true)]
 async fn each_waits_no_longer_than_its_own_deadline() {
     let house = House::agents();
     let begun = tokio::time::Instant::now();

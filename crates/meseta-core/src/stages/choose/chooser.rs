@@ -68,10 +68,10 @@ pub(super) async fn ask_again(
 async fn ask_model(trip: &Trip, ask: &Ask, body: Bytes) -> Result<Bytes, Unanswered> {
     let Some(model) = trip.snapshot.chooser_model.clone() else { return Err(Unanswered::Failed) };
     let hop = Hop::to_model(trip, ask, Call::Chat, &model, body).map_err(|_| Unanswered::Failed)?;
-    let reply = read_hop(hop).await.map_err(|_| Unanswered::Failed)?;
-    match reply.status() {
-        _ if reply.is_success() => Ok(reply.into_bytes()),
-        400 | 422 => Err(Unanswered::Refused),
+    match read_hop(hop).await {
+        Ok(reply) if reply.is_success() => Ok(reply.into_bytes()),
+        _ if trip.left().is_some_and(|left| left.is_zero()) => Err(Unanswered::Abandoned),
+        Ok(reply) if matches!(reply.status(), 400 | 422) => Err(Unanswered::Refused),
         _ => Err(Unanswered::Failed),
     }
 }
