@@ -4,6 +4,7 @@
 use http::StatusCode;
 use serde::Serialize;
 
+use crate::dice::Dice;
 use crate::handle::Outbound;
 use crate::log;
 use crate::sessions::{Decision, Judgement};
@@ -19,6 +20,7 @@ struct Document<'a> {
     agents: Option<Vec<&'a str>>,
     /// The preference that the conversation matched.
     route: Option<&'a str>,
+    /// The client's, or one that it can go on with.
     trace_id: Option<&'a str>,
     session_id: Option<&'a str>,
     /// The session has a target whose cache is warm.
@@ -51,7 +53,10 @@ struct Passed<'a> {
     why: &'a str,
 }
 
-pub(crate) fn own(trip: &Trip, chosen: &Chosen) -> Outbound {
+pub(crate) fn own(trip: &mut Trip, chosen: &Chosen) -> Outbound {
+    // Whoever asks first and calls then can have both under one trace.
+    trip.ask.trace.get_or_insert_with(|| new_trace(&trip.worker.dice));
+    let trip = &*trip;
     let (mut models, mut agents) = (None, None);
     match chosen {
         Chosen::Models(plan) => models = Some(plan.names().map(|name| &**name).collect()),
@@ -70,6 +75,11 @@ pub(crate) fn own(trip: &Trip, chosen: &Chosen) -> Outbound {
         decisions: trip.decisions.iter().map(made).collect(),
     };
     Outbound::Own(StatusCode::OK, serde_json::to_vec(&document).unwrap_or_default())
+}
+
+/// A trace id as W3C's `traceparent` has it: 32 hexadecimal digits, not all of them 0.
+fn new_trace(dice: &Dice) -> String {
+    format!("{:016x}{:016x}", dice.roll(), dice.roll().max(1))
 }
 
 fn made(decision: &log::Decision) -> Made<'_> {

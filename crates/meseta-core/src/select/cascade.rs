@@ -181,16 +181,20 @@ impl Cascade {
         let told = scores.ranked.iter().take(TOLD);
         draft.candidates =
             told.filter_map(|(at, probability)| Some((self.names.get(*at)?.clone(), *probability))).collect();
-        let chosen = match embedded.decide(&scores) {
-            embedded::Decision::Chosen(chosen) => likeliest(chosen, &scores.ranked, self.most),
+        let fitting = match embedded.decide(&scores) {
+            embedded::Decision::Chosen(fitting) => fitting,
             embedded::Decision::Abstained { .. } => Vec::new(),
         };
-        let Some(first) = chosen.first() else {
+        if fitting.is_empty() {
             draft.passed.push((Step::Embedded, Reason::Abstained));
             return None;
-        };
-        draft.probability =
-            scores.ranked.iter().find(|(at, _)| at == first).map(|(_, probability)| *probability);
+        }
+        // Several are chosen by a clause each, whatever the turn as a whole is about.
+        let by_clauses = fitting.len() > 1;
+        let of_turn = |route: usize| scores.ranked.iter().find(|(at, _)| *at == route).map(|(_, of)| *of);
+        let chosen = likeliest(fitting, &scores.ranked, self.most);
+        let decisive = |at: &usize| if by_clauses { scores.of_clauses(*at) } else { of_turn(*at) };
+        draft.probabilities = chosen.iter().filter_map(decisive).collect();
         Some((Step::Embedded, self.named(&chosen)))
     }
 
@@ -235,7 +239,7 @@ impl Cascade {
 struct Draft {
     started: Instant,
     rule: Option<Arc<str>>,
-    probability: Option<f32>,
+    probabilities: Vec<f32>,
     candidates: Vec<(Arc<str>, f32)>,
     passed: Vec<(Step, Reason)>,
 }
@@ -245,7 +249,7 @@ impl Draft {
         Draft {
             started: Instant::now(),
             rule: None,
-            probability: None,
+            probabilities: Vec::new(),
             candidates: Vec::new(),
             passed: Vec::new(),
         }
@@ -253,9 +257,9 @@ impl Draft {
 
     /// The decision, which is counted.
     fn end(self, (step, names): (Step, Vec<Arc<str>>), counters: &Counters) -> Decision {
-        let Draft { started, rule, probability, candidates, passed } = self;
+        let Draft { started, rule, probabilities, candidates, passed } = self;
         let micros = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
-        let decision = Decision { names, step, rule, probability, candidates, passed, micros };
+        let decision = Decision { names, step, rule, probabilities, candidates, passed, micros };
         counters.count(&decision);
         decision
     }

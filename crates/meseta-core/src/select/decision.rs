@@ -10,7 +10,7 @@ pub(crate) enum Step {
     /// There is no choice.
     Only,
     Embedded,
-    /// What the model has answered to the same question before.
+    /// What the model has answered to the same question before, or to whoever asked it just now.
     Cached,
     Model,
     Default,
@@ -90,9 +90,9 @@ pub(crate) struct Decision {
     pub step: Step,
     /// The rule that held, if one did.
     pub rule: Option<Arc<str>>,
-    /// That the first name fits, where the embedded chooser decided.
-    pub probability: Option<f32>,
-    /// What the embedded chooser thought, the likeliest first.
+    /// That each of the names fits what asks for it, where the embedded chooser decided.
+    pub probabilities: Vec<f32>,
+    /// What the embedded chooser thought of the turn as a whole, the likeliest first.
     pub candidates: Vec<(Arc<str>, f32)>,
     pub passed: Vec<(Step, Reason)>,
     /// That choosing took.

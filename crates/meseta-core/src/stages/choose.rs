@@ -50,6 +50,13 @@ pub(crate) async fn choose(
 
 async fn model(trip: &mut Trip, ask: &mut Ask) -> Result<Plan, Error> {
     inline::take(ask, &trip.snapshot)?;
+    let snapshot = trip.snapshot.clone();
+    let asked = ask.envelope.model.as_deref().unwrap_or_default();
+    // Plano's own clients send "none" where they want the default.
+    let unnamed = matches!(asked, "" | "none");
+    // Before anything is chosen: a name that is not there is a mistake whatever the conversation is about.
+    let found =
+        if unnamed { None } else { Some(snapshot.find(asked).ok_or_else(|| not_found(&snapshot, asked))?) };
     let mut preferred = models::models(trip, ask).await.into_iter();
     if let Some((name, named)) = preferred.next() {
         let mut plan = plan(trip, &name, named);
@@ -57,12 +64,8 @@ async fn model(trip: &mut Trip, ask: &mut Ask) -> Result<Plan, Error> {
         session::stay(trip, ask, &name, &mut plan, true).await;
         return Ok(plan);
     }
-    let asked = ask.envelope.model.as_deref().unwrap_or_default();
-    // Plano's own clients send "none" where they want the default.
-    let unnamed = matches!(asked, "" | "none");
-    let snapshot = trip.snapshot.clone();
-    let name = if unnamed { snapshot.default.as_deref() } else { Some(asked) };
-    let Some(name) = name else {
+    let default = || snapshot.default.as_deref().and_then(|name| Some((name, snapshot.find(name)?)));
+    let Some((name, named)) = found.map(|named| (asked, named)).or_else(default) else {
         return Err(Error::new(
             Code::ModelMissing,
             "The request names no model and none of the configuration's models is the default one. \
@@ -70,7 +73,6 @@ async fn model(trip: &mut Trip, ask: &mut Ask) -> Result<Plan, Error> {
         )
         .with_param("model"));
     };
-    let Some(named) = snapshot.find(name) else { return Err(not_found(&snapshot, asked)) };
     let mut plan = plan(trip, name, named);
     let name = plan.name().clone();
     session::stay(trip, ask, &name, &mut plan, false).await;

@@ -236,3 +236,21 @@ fn whoever_judges_what_is_left_to_do_sees_the_question_behind_long_answers() {
     assert!(judged.contains("flights: FIRST") && judged.contains("LAST") && judged.contains('…'));
     assert!(judged.len() < 8_192 * 4 + 8_192, "{}", judged.len());
 }
+
+#[test]
+fn who_asks_for_a_decision_without_a_trace_gets_one_to_go_on_with() {
+    let street = Street::of("chain", &["weather", "flights"], |_| {});
+    let trace = "0af7651916cd43dd8448eb211c80319c";
+    let given = format!("traceparent: 00-{trace}-b7ad6b7169203331-01\r\n");
+    let reply = street.post("/routing/v1/chat/completions", &given, &chat("A trip."));
+    assert_eq!(reply.json()["trace_id"], trace);
+    let mut made = std::collections::HashSet::new();
+    for _ in 0..3 {
+        let reply = street.post("/routing/v1/chat/completions", "", &chat("A trip."));
+        let id = reply.json()["trace_id"].as_str().expect("a trace").to_owned();
+        assert!(id.len() == 32 && id.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')), "{id}");
+        assert_eq!(street.rows("SELECT trace_id FROM requests ORDER BY id DESC LIMIT 1"), [id.as_str()]);
+        made.insert(id);
+    }
+    assert_eq!(made.len(), 3);
+}

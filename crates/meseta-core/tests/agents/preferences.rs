@@ -264,3 +264,20 @@ fn preferences_of_a_request_are_no_larger_than_those_of_a_file() {
         assert_eq!(post(&street, "/routing/v1/chat/completions", "", &asked).status, 200);
     }
 }
+
+#[test]
+fn a_model_that_is_not_there_is_said_so_whether_a_preference_fits_or_not() {
+    let (one, other) = providers();
+    let chooser =
+        Provider::start(|request| if request.contains("Hello.") { chooses(&[]) } else { chooses(&["code"]) });
+    let street = street(&chooser, &one, &other, |_| {});
+    for path in ["/v1/chat/completions", "/routing/v1/chat/completions"] {
+        for said in ["Sort.", "Hello."] {
+            let reply = post(&street, path, "", &ask("nowhere", said));
+            assert_eq!((reply.status, reply.code().as_str()), (404, "model.not_found"), "{path} {said}");
+        }
+        // Whoever names none leaves it to the preferences.
+        assert_eq!(post(&street, path, "", &ask("none", "Sort.")).status, 200);
+    }
+    assert_eq!(chooser.asked().len(), 1);
+}

@@ -40,6 +40,12 @@ impl Scores {
         }
     }
 
+    /// How probable a route is in the clause that asks for it most clearly, where that is what the turn was chosen by.
+    pub fn of_clauses(&self, route: usize) -> Option<f32> {
+        let best = self.clauses.iter().filter_map(|clause| clause.first());
+        best.filter(|(of, _)| *of == route).map(|(_, probability)| *probability).max_by(f32::total_cmp)
+    }
+
     fn several(&self, threshold: f32, margin: f32) -> Vec<usize> {
         let mut several = Vec::new();
         for route in self.clauses.iter().filter_map(|clause| clear(clause, threshold, margin)) {
@@ -82,6 +88,7 @@ mod tests {
         let clauses: &[&[(usize, f32)]] = &[&[(2, 0.8)], &[(0, 0.2)], &[(1, 0.7), (2, 0.1)]];
         let turn = scores(&[(1, 0.4), (2, 0.4)], clauses);
         assert_eq!(turn.decide(0.5, 0.1), Decision::Chosen(vec![2, 1]));
+        assert_eq!([2, 1, 3].map(|route| turn.of_clauses(route)), [Some(0.8), Some(0.7), None]);
         let elsewhere = scores(&[(1, 0.9), (3, 0.05)], clauses);
         assert_eq!(elsewhere.decide(0.5, 0.1), Decision::Chosen(vec![1]));
     }

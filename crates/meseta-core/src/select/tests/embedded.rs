@@ -71,10 +71,27 @@ async fn what_is_clear_is_chosen_without_asking_a_model() {
     assert_eq!((names(&decision), decision.step), (vec!["weather"], Step::Embedded));
     assert_eq!(decision.candidates.len(), 3);
     assert_eq!(&*decision.candidates[0].0, "weather");
-    assert_eq!(decision.probability, Some(decision.candidates[0].1));
-    assert!(decision.probability.unwrap() >= 0.5);
+    assert_eq!(decision.probabilities, [decision.candidates[0].1]);
+    assert!(decision.probabilities[0] >= 0.5);
     assert_eq!(decision.passed, [(Step::Rules, Reason::Off)]);
     assert_eq!(house.count("embedded", "chosen"), 1);
+}
+
+#[tokio::test]
+async fn of_several_each_is_told_with_what_the_clause_says_that_asks_for_it() {
+    let files = Files::new();
+    let house =
+        House::new(&["weather", "flights", "hotels"], &[], &files.chooser(0.5, false), Some("hotels"));
+    let alone = [house.choose("weather weather", nobody_is_asked).await, {
+        house.choose("flights flights", nobody_is_asked).await
+    }];
+    let decision = house.choose("weather weather; flights flights", nobody_is_asked).await;
+    assert_eq!((names(&decision), decision.step), (vec!["weather", "flights"], Step::Embedded));
+    assert_eq!(decision.probabilities, [alone[0].probabilities[0], alone[1].probabilities[0]]);
+    assert!(decision.probabilities.iter().all(|probability| *probability >= 0.5));
+    // What the turn as a whole says of the second is less.
+    let of_turn = decision.candidates.iter().find(|(name, _)| &**name == "flights");
+    assert!(of_turn.is_some_and(|(_, of_turn)| *of_turn < decision.probabilities[1]));
 }
 
 #[tokio::test]

@@ -77,10 +77,10 @@ async fn ask_model(trip: &Trip, ask: &Ask, body: Bytes) -> Result<Bytes, Unanswe
 }
 
 fn note(trip: &mut Trip, decision: &Decision) {
-    let why = match (&decision.rule, decision.probability) {
-        (Some(rule), _) => rule.to_string(),
-        (None, Some(probability)) => format!("{probability:.3}"),
-        (None, None) => String::new(),
+    let probability = |probability: &f32| format!("{probability:.3}");
+    let why = match &decision.rule {
+        Some(rule) => rule.to_string(),
+        None => decision.probabilities.iter().map(probability).collect::<Vec<_>>().join(", "),
     };
     trip.decisions.push(log::Decision {
         step: decision.step.as_str(),
