@@ -113,7 +113,7 @@ async fn travel(trip: &mut Trip, head: &mut Parts, body: &mut Incoming) -> Resul
     if let Some(rules) = rules {
         history::recall(trip, &mut ask, rules, decide).await?;
     }
-    let plan = match choose(trip, &mut ask, rules).await? {
+    let plan = match choose(trip, &mut ask, rules, decide).await? {
         chosen if decide => return Ok(decision::own(trip, &chosen)),
         // Boxed, so that the way to a model carries none of it.
         Chosen::Agents(rules, lineup) => return Box::pin(orchestrate(trip, ask, rules, lineup)).await,

@@ -29,7 +29,7 @@ use crate::histories::Histories;
 use crate::log::{Ids, LogError, Writer};
 use crate::probe::Probing;
 use crate::replica::Replica;
-use crate::select::{Answers, Counters as Counted, Embedders};
+use crate::select::{Answers, Counters as Counted, Embedders, Paces};
 use crate::serve::{Accepted, Counters, Desk, Door, Phase, Shared, Worker, accept, bind, work};
 use crate::sessions::{Choices, Sessions};
 use crate::shared::SharedState;
@@ -127,6 +127,7 @@ impl Plane {
             last_choices: Choices::default(),
             answers: Answers::default(),
             choices: Counted::default(),
+            paces: Paces::default(),
             embedders,
             rooms: Rooms::default(),
             open_turns: OpenTurns::default(),

@@ -39,7 +39,7 @@ use crate::health::Health;
 use crate::health::budget::RetryBudget;
 use crate::histories::Histories;
 use crate::log::{Ids, LogSender};
-use crate::select::{Answers, Counters as Chosen, Embedders};
+use crate::select::{Answers, Counters as Chosen, Embedders, Paces};
 use crate::sessions::{Choices, Sessions};
 use crate::snapshot::{Listener, Snapshot};
 use crate::stages::relay::{Body, Broken};
@@ -77,6 +77,8 @@ pub(crate) struct Shared {
     /// What models that choose have answered, and how often each step has chosen.
     pub answers: Answers,
     pub choices: Chosen,
+    /// How soon models begin to answer that somebody may choose for it.
+    pub paces: Paces,
     /// Word vectors, which outlive a snapshot.
     pub embedders: Embedders,
     /// Where requests wait for agents.

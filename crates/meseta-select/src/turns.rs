@@ -62,8 +62,6 @@ pub struct Turns<'j> {
     /// The last message is a person's: new words, or an image or a file. False where an agent goes on by itself, with the
     /// output of a tool or with nothing but what its front end has put in.
     pub user_turn: bool,
-    /// What the user said last, however long ago that is; empty where nobody has said anything.
-    pub asked: Cow<'j, str>,
     /// The ids of the calls whose results the conversation ends with.
     pub results: Vec<&'j str>,
     /// The request offers tools.
@@ -83,14 +81,11 @@ impl<'j> Turns<'j> {
         match items {
             Some(Json::String(text)) => {
                 turns.user_turn = !spoken(text).trim().is_empty();
-                turns.asked = spoken(text);
                 turns.push(Role::User, Cow::Borrowed(text));
             }
             Some(Json::Array(items)) => {
                 turns.user_turn = items.last().is_some_and(is_user_turn);
                 turns.images = items.iter().any(has_image);
-                let asked = items.iter().rev().find(|item| is_user_turn(item));
-                turns.asked = asked.map(|item| words(item.get("content"))).unwrap_or_default();
                 turns.results = items.iter().rev().map_while(results).flatten().collect();
                 for item in items.iter().rev() {
                     let Some(role) = role(item) else { continue };
@@ -198,14 +193,6 @@ fn is_user_turn(item: &Json<'_>) -> bool {
     };
     let parts = content.and_then(Json::as_array).unwrap_or_default();
     parts.iter().any(brings) || !spoken(&text(content)).trim().is_empty()
-}
-
-/// What a person says with a message, without what a front end has put into it.
-fn words<'j>(content: Option<&'j Json<'_>>) -> Cow<'j, str> {
-    match text(content) {
-        Cow::Borrowed(text) => spoken(text),
-        Cow::Owned(text) => Cow::Owned(spoken(&text).into_owned()),
-    }
 }
 
 /// The ids of the calls whose results an item brings; `None` where it brings none.
@@ -440,8 +427,8 @@ mod tests {
 
     #[test]
     fn what_the_user_wants_is_kept_however_much_was_answered_since() {
-        let answers: String =
-            (0..40).map(|at| format!(r#",{{"role":"assistant","content":"answer {at}"}}"#)).collect();
+        let answer = |at| format!(r#",{{"role":"assistant","content":"answer {at}"}}"#);
+        let answers = (0..40).map(answer).collect::<Vec<_>>().concat();
         let body = format!(
             r#"{{"messages":[{{"role":"user","content":"Hello"}},{{"role":"user","content":"Bring me to Oslo"}}{answers}]}}"#
         );
@@ -509,7 +496,7 @@ mod tests {
         ] {
             let json = Json::parse(text).unwrap();
             let turns = Turns::read(dialect, &json);
-            assert_eq!((turns.asked.trim(), turns.user_turn), ("Rain?", false));
+            assert_eq!((turns.current().0.trim(), turns.user_turn), ("Rain?", false));
             let mut results = turns.results.clone();
             results.sort_unstable();
             assert_eq!(results, ["a", "b"]);
@@ -519,6 +506,6 @@ mod tests {
         )
         .unwrap();
         let turns = Turns::read(Dialect::OpenaiChat, &asked);
-        assert_eq!((&*turns.asked, turns.results.len()), ("And now?", 0));
+        assert_eq!((&*turns.current().0, turns.results.len()), ("And now?", 0));
     }
 }

@@ -2,17 +2,30 @@
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
+use std::time::Instant;
 
 use crate::pool::Member;
+use crate::select::paces::{Paces, Trial};
 use crate::select::settings::Prefer;
 use crate::snapshot::Named;
 
+/// What is known of how fast models are.
+pub(crate) struct Speeds<'s> {
+    /// What others have measured, by the models' names.
+    pub told: &'s BTreeMap<String, f64>,
+    pub own: &'s Paces,
+    /// What this request may find out.
+    pub trial: Trial,
+    pub now: Instant,
+}
+
 /// The models in the order in which they are to be asked. Those of which nothing is known stay behind the others, as they
-/// were written; one that `find` does not know is left out.
+/// were written; one that `find` does not know is left out. The fastest by our own measurements is who was measured: a
+/// model that was not, or long ago, has a request now and then.
 pub(crate) fn rank<'m>(
     models: &'m [String],
     prefer: Prefer,
-    latencies: &BTreeMap<String, f64>,
+    speeds: &Speeds<'_>,
     find: impl Fn(&str) -> Option<Named>,
 ) -> Vec<(&'m str, Named)> {
     let mut ranked: Vec<(&str, Named, Merit)> = models
@@ -21,14 +34,26 @@ pub(crate) fn rank<'m>(
             let named = find(name)?;
             let merit = match prefer {
                 Prefer::None => Merit::Unknown,
-                Prefer::Cheapest => Merit::of(None, least(&named, price)),
-                Prefer::Fastest => Merit::of(told(latencies, name, &named), least(&named, measured)),
+                Prefer::Cheapest => Merit::of(None, price(&named)),
+                Prefer::Fastest => {
+                    Merit::of(told(speeds.told, name, &named), speeds.own.median(members(&named)))
+                }
             };
             Some((name.as_str(), named, merit))
         })
         .collect();
+    // What others say goes before what we measure, so where they say something there is nothing to find out.
+    let is_told = ranked.iter().any(|(_, _, merit)| matches!(merit, Merit::Told(_)));
+    let tried = if prefer == Prefer::Fastest && !is_told && ranked.len() > 1 {
+        let due = |(_, named, _): &(&str, Named, Merit)| {
+            speeds.own.try_out(members(named), speeds.trial, speeds.now)
+        };
+        ranked.iter().position(due).map(|at| ranked.remove(at))
+    } else {
+        None
+    };
     ranked.sort_by(|(_, _, one), (_, _, other)| one.order(*other));
-    ranked.into_iter().map(|(name, named, _)| (name, named)).collect()
+    tried.into_iter().chain(ranked).map(|(name, named, _)| (name, named)).collect()
 }
 
 /// What speaks for a model; less is better. What others have measured may have any unit, so it goes before our own
@@ -57,24 +82,21 @@ impl Merit {
     }
 }
 
-/// Of a pool, the best that it has: which of its members answers is not known yet.
-fn least(named: &Named, of: impl Fn(&Member) -> Option<f64>) -> Option<f64> {
-    let members = match named {
+/// Which member of a pool answers is not known yet: it is as good as the best of them.
+fn members(named: &Named) -> &[Member] {
+    match named {
         Named::Pool(pool) => pool.members.as_slice(),
         Named::Model(member) => std::slice::from_ref(member),
+    }
+}
+
+/// Of a million tokens in and a million out.
+fn price(named: &Named) -> Option<f64> {
+    let of = |member: &Member| {
+        let price = member.target.price.as_ref()?;
+        Some(price.input? + price.output?)
     };
-    members.iter().filter_map(of).min_by(f64::total_cmp)
-}
-
-/// A million tokens in and a million out.
-fn price(member: &Member) -> Option<f64> {
-    let price = member.target.price.as_ref()?;
-    Some(price.input? + price.output?)
-}
-
-/// Seconds to the first token of half of the calls.
-fn measured(member: &Member) -> Option<f64> {
-    member.target.health.quantile(0.5).map(|usual| usual.as_secs_f64())
+    members(named).iter().filter_map(of).min_by(f64::total_cmp)
 }
 
 /// By the model's name, or by the bare id that providers know.
@@ -90,7 +112,7 @@ fn told(latencies: &BTreeMap<String, f64>, name: &str, named: &Named) -> Option<
 mod tests {
     use std::collections::HashMap;
     use std::sync::Arc;
-    use std::time::{Duration, Instant};
+    use std::time::Duration;
 
     use serde_json::{Value, json};
 
@@ -101,7 +123,7 @@ mod tests {
 
     fn target(name: &str, price: &Value) -> Arc<Target> {
         let document = json!({
-            "name": name, "provider": "sim", "model": "m", "dialects": ["openai_chat"],
+            "name": name, "provider": "sim", "model": format!("id-{name}"), "dialects": ["openai_chat"],
             "base_url": "http://127.0.0.1:1/v1", "paths": {"chat_completions": "/chat/completions"}, "query": "",
             "credentials": [{"type": "none"}], "headers": {}, "default_headers": {}, "forward_headers": [],
             "http_version": "auto", "ask_stream_usage": true, "max_output_tokens": 8192,
@@ -121,72 +143,166 @@ mod tests {
         json!({"input": input, "cached_input": null, "cache_write": null, "output": output, "source": "test"})
     }
 
-    fn takes(target: &Target, milliseconds: u64) {
-        for _ in 0..20 {
-            target.health.waited(Duration::from_millis(milliseconds), Instant::now());
+    /// Targets by their names, each with the id `id-NAME`, and how fast they are.
+    struct Street {
+        targets: Vec<Arc<Target>>,
+        paces: Paces,
+        now: Instant,
+    }
+
+    impl Street {
+        fn of(targets: impl Into<Vec<Arc<Target>>>) -> Street {
+            Street { targets: targets.into(), paces: Paces::default(), now: Instant::now() }
+        }
+
+        fn member(&self, name: &str) -> Option<Member> {
+            let target = self.targets.iter().find(|target| &*target.name == name)?;
+            Some(Member::plain(target.clone(), format!("id-{name}").into()))
+        }
+
+        fn takes(&self, name: &str, milliseconds: u64) {
+            self.paces.observe(&self.member(name).unwrap(), Duration::from_millis(milliseconds), self.now);
+        }
+
+        /// What is asked first, second and so on; `pool` is a pool of all.
+        fn ranked(
+            &self,
+            written: &[&str],
+            prefer: Prefer,
+            told: &[(&str, f64)],
+            trial: Trial,
+        ) -> Vec<String> {
+            let models: Vec<String> = written.iter().map(|name| (*name).to_owned()).collect();
+            let told: BTreeMap<String, f64> =
+                told.iter().map(|(name, value)| ((*name).to_owned(), *value)).collect();
+            let find = |name: &str| {
+                if name == "pool" { Some(self.pool()) } else { self.member(name).map(Named::Model) }
+            };
+            let speeds = Speeds { told: &told, own: &self.paces, trial, now: self.now };
+            rank(&models, prefer, &speeds, find).into_iter().map(|(name, _)| name.to_owned()).collect()
+        }
+
+        fn pool(&self) -> Named {
+            let by_name: HashMap<String, Arc<Target>> =
+                self.targets.iter().map(|target| (target.name.to_string(), target.clone())).collect();
+            let members: Vec<Value> = by_name
+                .keys()
+                .map(|name| json!({"target": name, "model": null, "weight": 1.0, "priority": 0}))
+                .collect();
+            let document = json!({
+                "name": "pool", "select": "priority", "members": members, "fallback": [], "hedge": null,
+                "retry": {"attempts": 1, "base_ms": 1, "max_ms": 1, "on": []}, "resume": "text",
+                "affinity": false, "timeouts": null,
+            });
+            let pool = Pool::compile(serde_json::from_value(document).unwrap(), &by_name, None).unwrap();
+            Named::Pool(Arc::new(pool))
+        }
+
+        /// Who is asked by so many requests in a row, each of which is answered after the time that its model takes.
+        fn asked(
+            &mut self,
+            written: &[&str],
+            trial: Trial,
+            requests: usize,
+            times: &[(&str, u64)],
+        ) -> Vec<String> {
+            let ask = |_| {
+                let first = self.ranked(written, Prefer::Fastest, &[], trial).remove(0);
+                let (_, time) = times.iter().find(|(name, _)| *name == first).unwrap();
+                self.takes(&first, *time);
+                self.now += Duration::from_secs(1);
+                first
+            };
+            (0..requests).map(ask).collect()
         }
     }
 
-    /// What is asked first, second and so on of the targets, each by its name and the id `id-NAME`, and of a pool of all.
-    fn ranked(
-        targets: &[Arc<Target>],
-        written: &[&str],
-        prefer: Prefer,
-        told: &[(&str, f64)],
-    ) -> Vec<String> {
-        let models: Vec<String> = written.iter().map(|name| (*name).to_owned()).collect();
-        let told: BTreeMap<String, f64> =
-            told.iter().map(|(name, value)| ((*name).to_owned(), *value)).collect();
-        let by_name: HashMap<String, Arc<Target>> =
-            targets.iter().map(|target| (target.name.to_string(), target.clone())).collect();
-        let find = |name: &str| {
-            if name == "pool" {
-                let members: Vec<Value> = by_name
-                    .keys()
-                    .map(|name| json!({"target": name, "model": null, "weight": 1.0, "priority": 0}))
-                    .collect();
-                let document = json!({
-                    "name": "pool", "select": "priority", "members": members, "fallback": [], "hedge": null,
-                    "retry": {"attempts": 1, "base_ms": 1, "max_ms": 1, "on": []}, "resume": "text",
-                    "affinity": false, "timeouts": null,
-                });
-                let pool = Pool::compile(serde_json::from_value(document).unwrap(), &by_name, None).unwrap();
-                return Some(Named::Pool(Arc::new(pool)));
-            }
-            let target = by_name.get(name)?;
-            Some(Named::Model(Member::plain(target.clone(), format!("id-{name}").into())))
-        };
-        rank(&models, prefer, &told, find).into_iter().map(|(name, _)| name.to_owned()).collect()
+    fn plain(names: &[&str]) -> Vec<Arc<Target>> {
+        names.iter().map(|name| target(name, &Value::Null)).collect()
     }
 
     #[test]
     fn the_cheapest_goes_first_and_what_has_no_price_last() {
-        let targets = [
+        let street = Street::of([
             target("half", &priced(0.1, None)),
             target("dear", &priced(1.0, Some(5.0))),
             target("none", &Value::Null),
             target("cheap", &priced(3.0, Some(1.0))),
-        ];
+        ]);
+        let ranked = |written: &[&str], prefer| street.ranked(written, prefer, &[], Trial::NewAndOld);
         let written = ["none", "dear", "gone", "half", "cheap"];
-        assert_eq!(ranked(&targets, &written, Prefer::Cheapest, &[]), ["cheap", "dear", "none", "half"]);
-        assert_eq!(ranked(&targets, &written, Prefer::None, &[]), ["none", "dear", "half", "cheap"]);
+        assert_eq!(ranked(&written, Prefer::Cheapest), ["cheap", "dear", "none", "half"]);
+        assert_eq!(ranked(&written, Prefer::None), ["none", "dear", "half", "cheap"]);
         // A pool is as cheap as the cheapest of its members; of equals, the first that is written.
-        assert_eq!(
-            ranked(&targets, &["dear", "pool", "cheap"], Prefer::Cheapest, &[]),
-            ["pool", "cheap", "dear"]
-        );
+        assert_eq!(ranked(&["dear", "pool", "cheap"], Prefer::Cheapest), ["pool", "cheap", "dear"]);
     }
 
     #[test]
     fn the_fastest_goes_first_by_what_is_told_and_then_by_what_was_measured() {
-        let targets = ["new", "slow", "quick", "told"].map(|name| target(name, &Value::Null));
-        takes(&targets[1], 900);
-        takes(&targets[2], 90);
+        let mut street = Street::of(plain(&["new", "slow", "quick", "told"]));
+        let times = [("slow", 900), ("quick", 90)];
+        street.asked(&["slow", "quick"], Trial::New, 6, &times);
+        let ranked = |written: &[&str], told: &[(&str, f64)]| {
+            street.ranked(written, Prefer::Fastest, told, Trial::Nobody)
+        };
         let written = ["new", "slow", "quick", "told"];
-        assert_eq!(ranked(&targets, &written, Prefer::Fastest, &[]), ["quick", "slow", "new", "told"]);
+        assert_eq!(ranked(&written, &[]), ["quick", "slow", "new", "told"]);
         // Milliseconds, say: no number to compare with our own seconds.
         let told = [("told", 450.0), ("id-slow", 300.0), ("new", f64::NAN)];
-        assert_eq!(ranked(&targets, &written, Prefer::Fastest, &told), ["slow", "told", "quick", "new"]);
-        assert_eq!(ranked(&targets, &["new", "slow", "pool"], Prefer::Fastest, &[]), ["pool", "slow", "new"]);
+        assert_eq!(ranked(&written, &told), ["slow", "told", "quick", "new"]);
+        assert_eq!(ranked(&["new", "slow", "pool"], &[]), ["pool", "slow", "new"]);
+        // Where others tell, nobody is tried.
+        assert_eq!(
+            street.ranked(&written, Prefer::Fastest, &told, Trial::NewAndOld),
+            ranked(&written, &told)
+        );
+    }
+
+    #[test]
+    fn each_is_measured_and_then_the_fastest_is_asked() {
+        let mut street = Street::of(plain(&["slow", "quick"]));
+        let times = [("slow", 900), ("quick", 90)];
+        let asked = street.asked(&["slow", "quick"], Trial::New, 10, &times);
+        assert_eq!(asked, [&["slow"; 3][..], &["quick"; 7]].concat());
+        // Of a pool, too, somebody is tried; and a model that has no rival is as fast as it is.
+        let mut street = Street::of(plain(&["slow", "quick"]));
+        assert_eq!(street.ranked(&["quick", "pool"], Prefer::Fastest, &[], Trial::New), ["quick", "pool"]);
+        assert_eq!(street.ranked(&["quick", "pool"], Prefer::Fastest, &[], Trial::New), ["pool", "quick"]);
+        assert_eq!(street.asked(&["slow"], Trial::New, 4, &times), ["slow"; 4]);
+    }
+
+    #[test]
+    fn one_call_at_a_time_measures_a_model() {
+        let mut street = Street::of(plain(&["one", "other"]));
+        let written = ["one", "other"];
+        let ranked = |street: &Street, trial| street.ranked(&written, Prefer::Fastest, &[], trial);
+        assert_eq!(ranked(&street, Trial::Nobody), ["one", "other"]);
+        assert_eq!(ranked(&street, Trial::New), ["one", "other"]);
+        assert_eq!(ranked(&street, Trial::New), ["other", "one"]);
+        for _ in 0..3 {
+            assert_eq!(ranked(&street, Trial::New), ["one", "other"], "both are being measured");
+        }
+        // One that is never heard of again is tried again after a while.
+        street.now += Duration::from_secs(60);
+        street.takes("one", 100);
+        assert_eq!(ranked(&street, Trial::New), ["one", "other"]);
+        assert_eq!(ranked(&street, Trial::New), ["other", "one"]);
+    }
+
+    #[test]
+    fn what_was_measured_long_ago_is_measured_again() {
+        let mut street = Street::of(plain(&["was slow", "quick"]));
+        let written = ["was slow", "quick"];
+        street.asked(&written, Trial::New, 6, &[("was slow", 900), ("quick", 90)]);
+        let times = [("was slow", 20), ("quick", 90)];
+        assert_eq!(street.asked(&written, Trial::NewAndOld, 290, &times), ["quick"; 290]);
+        street.now += Duration::from_secs(10);
+        // A share of the requests may find out, and the first of them does, alone.
+        assert_eq!(street.asked(&written, Trial::New, 1, &times), ["quick"]);
+        assert_eq!(street.ranked(&written, Prefer::Fastest, &[], Trial::NewAndOld), ["was slow", "quick"]);
+        assert_eq!(street.ranked(&written, Prefer::Fastest, &[], Trial::NewAndOld), ["quick", "was slow"]);
+        // What it is now counts, and not what it was.
+        street.takes("was slow", 20);
+        assert_eq!(street.asked(&written, Trial::NewAndOld, 10, &times), ["was slow"; 10]);
     }
 }

@@ -35,20 +35,21 @@ pub(crate) struct Lineup {
     pub resumed: Option<Arc<OpenTurn>>,
 }
 
-/// `rules` are those of a listener for agents.
+/// `rules` are those of a listener for agents; with `decide`, nobody will be asked.
 pub(crate) async fn choose(
     trip: &mut Trip,
     ask: &mut Ask,
     rules: Option<&Arc<Orchestration>>,
+    decide: bool,
 ) -> Result<Chosen, Error> {
     trip.enter(Stage::Choose);
     match rules {
         Some(rules) => Ok(Chosen::Agents(rules.clone(), Box::pin(agents::agents(trip, rules, ask)).await?)),
-        None => model(trip, ask).await.map(Box::new).map(Chosen::Models),
+        None => model(trip, ask, decide).await.map(Box::new).map(Chosen::Models),
     }
 }
 
-async fn model(trip: &mut Trip, ask: &mut Ask) -> Result<Plan, Error> {
+async fn model(trip: &mut Trip, ask: &mut Ask, decide: bool) -> Result<Plan, Error> {
     inline::take(ask, &trip.snapshot)?;
     let snapshot = trip.snapshot.clone();
     let asked = ask.envelope.model.as_deref().unwrap_or_default();
@@ -57,7 +58,7 @@ async fn model(trip: &mut Trip, ask: &mut Ask) -> Result<Plan, Error> {
     // Before anything is chosen: a name that is not there is a mistake whatever the conversation is about.
     let found =
         if unnamed { None } else { Some(snapshot.find(asked).ok_or_else(|| not_found(&snapshot, asked))?) };
-    let mut preferred = models::models(trip, ask).await.into_iter();
+    let mut preferred = models::models(trip, ask, decide).await.into_iter();
     if let Some((name, named)) = preferred.next() {
         let mut plan = plan(trip, &name, named);
         plan.then(preferred.map(|(name, _)| name));

@@ -240,7 +240,9 @@ async fn attempt(sending: &mut Sending, began: Instant) -> Result<Answer, Failed
                 first
             };
             if let Some(ticket) = ticket {
-                ticket.first_token(began.elapsed(), std::time::Instant::now());
+                let (after, now) = (began.elapsed(), std::time::Instant::now());
+                ticket.first_token(after, now);
+                sending.worker.shared.paces.observe(&sending.choice.member, after, now);
             }
             let begun = Begun { first, source, events, delimited, timeouts, total };
             let reading = std::mem::replace(&mut wire.reading, Reading::Count(client.dialect));
@@ -290,7 +292,9 @@ fn whole(
         keep.put(text);
     }
     if let Some(ticket) = ticket.take() {
-        ticket.complete(began.elapsed(), std::time::Instant::now());
+        let (after, now) = (began.elapsed(), std::time::Instant::now());
+        ticket.complete(after, now);
+        sending.worker.shared.paces.observe(&sending.choice.member, after, now);
     }
     Ok(bytes)
 }

@@ -281,3 +281,34 @@ fn a_model_that_is_not_there_is_said_so_whether_a_preference_fits_or_not() {
     }
     assert_eq!(chooser.asked().len(), 1);
 }
+
+#[test]
+fn models_are_measured_before_one_is_called_the_fastest() {
+    let (one, other) = providers();
+    let chooser = Provider::start(|_| chooses(&["code"]));
+    let street =
+        street(&chooser, &one, &other, |document| document["preferences"][0]["prefer"] = json!("fastest"));
+    for _ in 0..6 {
+        // To ask who would be asked measures nobody, and counts for nothing.
+        let ranked = post(&street, "/routing/v1/chat/completions", "", &ask("sim/echo", "Sort."));
+        assert_eq!(ranked.status, 200);
+        post(&street, "/v1/chat/completions", "", &ask("sim/echo", "Sort."));
+        street.rows("SELECT 1");
+    }
+    assert_eq!((one.asked().len(), other.asked().len()), (3, 3));
+}
+
+#[test]
+fn a_model_that_brings_no_measurement_is_not_tried_with_every_request() {
+    let (one, other) = providers();
+    let chooser = Provider::start(|_| chooses(&["code"]));
+    let street =
+        street(&chooser, &one, &other, |document| document["preferences"][0]["prefer"] = json!("fastest"));
+    one.answer(|_| answer("503 Service Unavailable", "", "{}"));
+    for _ in 0..6 {
+        assert_eq!(post(&street, "/v1/chat/completions", "", &ask("sim/echo", "Sort.")).content(), "other");
+    }
+    assert_eq!((one.asked().len(), other.asked().len()), (1, 6));
+    let ranked = post(&street, "/routing/v1/chat/completions", "", &ask("sim/echo", "Sort."));
+    assert_eq!(ranked.json()["models"], json!(["other", "one"]));
+}

@@ -38,7 +38,7 @@ pub(crate) async fn agents(trip: &mut Trip, rules: &Orchestration, ask: &Ask) ->
     let text = std::str::from_utf8(&ask.body).unwrap_or_default();
     let json = Json::parse(text).unwrap_or(Json::Null);
     let turns = Turns::read(ask.call.dialect(), &json);
-    let asked = turns.asked.clone().into_owned();
+    let asked = turns.current().0.into_owned();
     if let Some(turn) = resumed(trip, rules, ask, &turns) {
         return Ok(Lineup { agents: turn.agents.clone(), asked, resumed: Some(turn) });
     }
@@ -55,7 +55,8 @@ fn resumed(trip: &mut Trip, rules: &Orchestration, ask: &Ask, turns: &Turns<'_>)
         return None;
     }
     // Who continues a stored response does not say again what was asked, and its name is proof enough.
-    let asked = ask.envelope.previous_response_id.is_none().then_some(&*turns.asked);
+    let asked = turns.current().0;
+    let asked = ask.envelope.previous_response_id.is_none().then_some(&*asked);
     let place = place(trip, ask);
     let turn = trip.worker.shared.open_turns.find(&place, &turns.results, asked, Instant::now())?;
     // A reload may have taken one of them away.

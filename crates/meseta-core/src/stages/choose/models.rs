@@ -9,17 +9,21 @@ use meseta_wire::json::Json;
 
 use crate::endpoint::Call;
 use crate::log;
-use crate::select::{PreferenceDocument, rank};
+use crate::select::{PreferenceDocument, Speeds, Trial, rank};
 use crate::sessions::{Choice, Session, Tenant, cache_is_off, opening};
 use crate::snapshot::{Named, Snapshot};
 use crate::stages::choose::chooser;
 use crate::stages::read::Ask;
 use crate::trip::Trip;
 
-/// Names in the order in which they are to be asked, each with what it stands for. Nobody where nothing fits.
-pub(super) async fn models(trip: &mut Trip, ask: &Ask) -> Vec<(Arc<str>, Named)> {
+/// Of the requests that a preference for the fastest model has, one in so many may measure again what is old.
+const REMEASURED: u64 = 10;
+
+/// Names in the order in which they are to be asked, each with what it stands for. Nobody where nothing fits. With `decide`,
+/// nobody will be asked.
+pub(super) async fn models(trip: &mut Trip, ask: &Ask, decide: bool) -> Vec<(Arc<str>, Named)> {
     // Pay only for what is used: nothing is read where there is nothing to choose from.
-    if are_chosen(&trip.snapshot, ask) { Box::pin(chosen(trip, ask)).await } else { Vec::new() }
+    if are_chosen(&trip.snapshot, ask) { Box::pin(chosen(trip, ask, decide)).await } else { Vec::new() }
 }
 
 fn are_chosen(snapshot: &Snapshot, ask: &Ask) -> bool {
@@ -32,7 +36,7 @@ fn preferences<'a>(snapshot: &'a Snapshot, ask: &'a Ask) -> &'a [PreferenceDocum
     ask.preferences.as_deref().unwrap_or(&snapshot.preferences)
 }
 
-async fn chosen(trip: &mut Trip, ask: &Ask) -> Vec<(Arc<str>, Named)> {
+async fn chosen(trip: &mut Trip, ask: &Ask, decide: bool) -> Vec<(Arc<str>, Named)> {
     let snapshot = trip.snapshot.clone();
     let preferences = preferences(&snapshot, ask);
     let text = std::str::from_utf8(&ask.body).unwrap_or_default();
@@ -64,8 +68,15 @@ async fn chosen(trip: &mut Trip, ask: &Ask) -> Vec<(Arc<str>, Named)> {
                 if trip.ask.route.is_none() {
                     trip.ask.route = Some(name.clone());
                 }
+                let trial = match trip.worker.dice.roll() % REMEASURED {
+                    _ if decide => Trial::Nobody,
+                    0 => Trial::NewAndOld,
+                    _ => Trial::New,
+                };
+                let own = &trip.worker.shared.paces;
+                let speeds = Speeds { told: &snapshot.latencies, own, trial, now: Instant::now() };
                 let find = |name: &str| snapshot.find(name);
-                let ranked = rank(&preference.models, preference.prefer, &snapshot.latencies, find);
+                let ranked = rank(&preference.models, preference.prefer, &speeds, find);
                 found.extend(ranked.into_iter().map(|(name, named)| (name.into(), named)));
             }
             None => found.extend(find(trip, std::iter::once(name.clone()))),

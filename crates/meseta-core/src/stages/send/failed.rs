@@ -137,6 +137,9 @@ impl Failed {
                 _ if self.error.code == Code::RequestDeadline => in_a_rush(sending, began.elapsed()),
                 verdict => verdict,
             };
+            if verdict == Verdict::Failed(Cause::Timeout) {
+                sending.worker.shared.paces.observe(&sending.choice.member, began.elapsed(), now);
+            }
             ticket.finish(verdict, now);
         }
         if self.error.code != Code::RequestDeadline {

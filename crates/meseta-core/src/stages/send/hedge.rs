@@ -45,7 +45,9 @@ pub(crate) async fn hedge(trip: &mut Trip, journey: &mut Journey, sending: Sendi
                 drop(first);
                 overtaken(&first_track);
                 // Otherwise one that is always overtaken would never look slow.
-                choice.member.target.health.waited(began.elapsed(), Instant::now());
+                let (after, now) = (began.elapsed(), Instant::now());
+                choice.member.target.health.waited(after, now);
+                trip.worker.shared.paces.observe(&choice.member, after, now);
                 Ok(answer)
             }
             Err(lost) => other(journey, lost, first).await,
