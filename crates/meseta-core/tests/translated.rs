@@ -363,18 +363,21 @@ fn what_is_written_anew_for_its_own_dialect_keeps_that_dialects_headers() {
         document["targets"][1]["credentials"] = json!([{"type": "passthrough"}]);
     });
     let mut request = message("raw/m", false);
-    let thought = json!({"type": "thinking", "thinking": "hm", "signature": "meseta.gemini.abc"});
-    request["messages"] = json!([
-        {"role": "user", "content": "hi"},
-        {"role": "assistant", "content": [thought, {"type": "text", "text": "ho"}]},
-        {"role": "user", "content": "hi"},
-    ]);
-    let headers = "anthropic-version: 2023-06-01\r\nanthropic-beta: b\r\nx-api-key: client\r\n";
-    call(&house, MESSAGES, headers, &request);
-    let heard = raw.last();
-    assert!(heard.starts_with("POST /messages ") && !heard.contains("meseta.gemini"), "{heard}");
-    for line in ["anthropic-version: 2023-06-01", "anthropic-beta: b", "x-api-key: client"] {
-        assert!(heard.contains(line), "{line}: {heard}");
+    // What another one signed, and what nobody did.
+    for signature in ["meseta.gemini.abc", "meseta.none"] {
+        let thought = json!({"type": "thinking", "thinking": "hm", "signature": signature});
+        request["messages"] = json!([
+            {"role": "user", "content": "hi"},
+            {"role": "assistant", "content": [thought, {"type": "text", "text": "ho"}]},
+            {"role": "user", "content": "hi"},
+        ]);
+        let headers = "anthropic-version: 2023-06-01\r\nanthropic-beta: b\r\nx-api-key: client\r\n";
+        call(&house, MESSAGES, headers, &request);
+        let heard = raw.last();
+        assert!(heard.starts_with("POST /messages ") && !heard.contains("meseta."), "{heard}");
+        for line in ["anthropic-version: 2023-06-01", "anthropic-beta: b", "x-api-key: client"] {
+            assert!(heard.contains(line), "{line}: {heard}");
+        }
     }
 }
 

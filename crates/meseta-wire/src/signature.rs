@@ -30,7 +30,10 @@ impl Family {
 /// What stands before a signature in a dialect that is not its own.
 pub const MARK: &str = "meseta.";
 
-/// Whether a string of a JSON text may begin with a mark. Text that only quotes one has a backslash before its quote.
+/// Stands where a dialect demands a signature and there is none.
+pub const UNSIGNED: &str = "meseta.none";
+
+/// Whether a string of a JSON text may begin with a mark, or be [`UNSIGNED`]. Text that only quotes one has a backslash before its quote.
 pub fn is_marked_in(json: &[u8]) -> bool {
     memchr::memmem::find_iter(json, MARK.as_bytes()).any(|at| {
         let (before, rest) = json.split_at(at);
@@ -38,8 +41,12 @@ pub fn is_marked_in(json: &[u8]) -> bool {
         let family = |name: &str| behind.strip_prefix(name.as_bytes()).is_some_and(|it| it.starts_with(b"."));
         before.ends_with(b"\"")
             && !before.ends_with(b"\\\"")
-            && Family::ALL.iter().any(|(_, name)| family(name))
+            && (Family::ALL.iter().any(|(_, name)| family(name)) || is_unsigned(rest))
     })
+}
+
+fn is_unsigned(json: &[u8]) -> bool {
+    json.strip_prefix(UNSIGNED.as_bytes()).is_some_and(|behind| behind.starts_with(b"\""))
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -98,10 +105,16 @@ mod tests {
 
     #[test]
     fn a_mark_is_found_where_a_string_begins_with_it() {
-        assert!(is_marked_in(br#"{"signature": "meseta.gemini.abc"}"#));
-        for json in
-            [r#"{"text": "see \"meseta.gemini.x\""}"#, r#"["meseta.yaml"]"#, r#"["a meseta.gemini.b"]"#, ""]
-        {
+        for json in [r#"{"signature": "meseta.gemini.abc"}"#, r#"{"signature":"meseta.none"}"#] {
+            assert!(is_marked_in(json.as_bytes()), "{json}");
+        }
+        for json in [
+            r#"{"text": "see \"meseta.gemini.x\""}"#,
+            r#"["meseta.yaml"]"#,
+            r#"["a meseta.gemini.b"]"#,
+            r#"["meseta.none of them", "meseta.none\"", "meseta.none"#,
+            "",
+        ] {
             assert!(!is_marked_in(json.as_bytes()), "{json}");
         }
     }

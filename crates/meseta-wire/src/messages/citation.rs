@@ -2,10 +2,10 @@
 
 use std::borrow::Cow;
 
-use super::signed::UNSIGNED;
 use crate::conversation::Citation;
 use crate::json::{Fields, Json};
 use crate::shape::Object;
+use crate::signature::UNSIGNED;
 
 /// Reads a citation of any kind. Places are counted in the source, not in the answer, and are not kept.
 pub(super) fn read<'j>(json: &'j Json<'_>) -> Option<Citation<'j>> {

@@ -3,10 +3,7 @@
 
 use std::borrow::Cow;
 
-use crate::signature::{Family, Signature};
-
-/// Stands where the API demands a signature and there is none.
-pub(super) const UNSIGNED: &str = "meseta.none";
+use crate::signature::{Family, Signature, UNSIGNED};
 
 pub(super) fn read(text: &str) -> Option<Signature<'_>> {
     (!text.is_empty() && text != UNSIGNED).then(|| Signature::read(text, Family::Anthropic))
