@@ -24,8 +24,6 @@ mod tool;
 mod turn;
 mod usage;
 
-use memchr::memmem;
-
 use crate::json::Json;
 use crate::shape::{Malformed, Object};
 
@@ -48,12 +46,4 @@ pub fn check_limit(json: &Json<'_>) -> Result<(), Malformed> {
 /// Whether the model is known to go on from a last message that is its own. Servers that only speak the dialect are not.
 pub(crate) fn continues_itself(model: &str) -> bool {
     model.contains("claude-") && model::Model::of(model).prefill
-}
-
-/// Whether a request may hold what another provider signed, or nobody, which Anthropic would refuse: such a request must
-/// be decoded and encoded again. It may say yes about a text that merely begins like one, which costs time and nothing
-/// else.
-pub fn has_foreign_signature(body: &[u8]) -> bool {
-    // The quotation mark and crate::signature::MARK.
-    memmem::find(body, b"\"meseta.").is_some()
 }

@@ -5,7 +5,7 @@ use meseta_wire::conversation::{
 };
 use meseta_wire::json::Json;
 use meseta_wire::messages;
-use meseta_wire::signature::{Family, Signature};
+use meseta_wire::signature::{Family, Signature, is_marked_in};
 use meseta_wire::usage::Usage;
 use serde_json::{Value, json};
 
@@ -108,7 +108,7 @@ fn a_signature_of_geminis_travels_in_a_thought_and_comes_back_on_its_call() {
     for (parts, blocks) in [(vec![signed.clone()], 2), (vec![thought, signed], 2)] {
         let answer = Answer { parts: parts.clone(), ..Answer::default() };
         let body = messages::encode_answer(&answer, &context(), &mut losses());
-        assert!(messages::has_foreign_signature(&body));
+        assert!(is_marked_in(&body));
         let written: Value = serde_json::from_slice(&body).unwrap();
         assert_eq!(written["content"].as_array().unwrap().len(), blocks);
         assert_eq!(written["content"][0]["signature"], "meseta.gemini.Cg==");
@@ -121,7 +121,7 @@ fn a_signature_of_geminis_travels_in_a_thought_and_comes_back_on_its_call() {
         assert!(!sent.to_string().contains("Cg=="));
         assert!(!losses.is_empty());
     }
-    assert!(!messages::has_foreign_signature(REQUEST.as_bytes()));
+    assert!(!is_marked_in(REQUEST.as_bytes()));
 }
 
 #[test]
@@ -135,7 +135,7 @@ fn what_nobody_signed_never_goes_to_anthropic() {
     for part in [thought(), Part::Text(cited)] {
         let answer = Answer { parts: vec![part.clone(), text("Yes.")], ..Answer::default() };
         let body = messages::encode_answer(&answer, &context(), &mut losses());
-        assert!(messages::has_foreign_signature(&body));
+        assert!(is_marked_in(&body));
         let written: Value = serde_json::from_slice(&body).unwrap();
         let request = json!({"messages": [{"role": "assistant", "content": written["content"]}]}).to_string();
         let json = Json::parse(&request).unwrap();
