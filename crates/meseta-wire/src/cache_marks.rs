@@ -204,20 +204,10 @@ pub fn mark(request: &mut Request<'_>, prompt_tokens: u64, minimum_tokens: u64) 
 
 const MARK: CacheMark = CacheMark { ttl: None };
 
-fn slot<'p>(part: &'p mut Part<'_>) -> Option<&'p mut Option<CacheMark>> {
-    match part {
-        Part::Text(text) if text.text.trim().is_empty() => None,
-        Part::Text(text) => Some(&mut text.cache),
-        Part::Image(image) => Some(&mut image.cache),
-        Part::File(file) => Some(&mut file.cache),
-        Part::ToolCall(call) => Some(&mut call.cache),
-        Part::ToolResult(result) => Some(&mut result.cache),
-        Part::Audio(_) | Part::Thought(_) | Part::Refusal(_) => None,
-    }
-}
-
 fn mark_part(part: &mut Part<'_>) -> bool {
-    slot(part).map(|cache| *cache = Some(MARK)).is_some()
+    let is_blank = matches!(part, Part::Text(text) if text.text.trim().is_empty());
+    let place = part.cache_mark().filter(|_| !is_blank);
+    place.map(|cache| *cache = Some(MARK)).is_some()
 }
 
 fn is_marked(request: &Request<'_>) -> bool {

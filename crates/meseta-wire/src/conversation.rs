@@ -81,6 +81,20 @@ pub enum Part<'a> {
     Refusal(Cow<'a, str>),
 }
 
+impl Part<'_> {
+    /// Where its cache mark is, if it can bear one.
+    pub fn cache_mark(&mut self) -> Option<&mut Option<CacheMark>> {
+        match self {
+            Part::Text(text) => Some(&mut text.cache),
+            Part::Image(image) => Some(&mut image.cache),
+            Part::File(file) => Some(&mut file.cache),
+            Part::ToolCall(call) => Some(&mut call.cache),
+            Part::ToolResult(result) => Some(&mut result.cache),
+            Part::Audio(_) | Part::Thought(_) | Part::Refusal(_) => None,
+        }
+    }
+}
+
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Text<'a> {
     pub text: Cow<'a, str>,

@@ -70,15 +70,10 @@ pub fn input(arguments: &str) -> Option<Json<'_>> {
 
 /// Puts a mark on the last part, if that part can bear one.
 pub fn set_mark(parts: &mut [Part<'_>], mark: CacheMark, losses: &mut Losses) {
-    let cache = match parts.last_mut() {
-        Some(Part::Text(part)) => &mut part.cache,
-        Some(Part::Image(part)) => &mut part.cache,
-        Some(Part::File(part)) => &mut part.cache,
-        Some(Part::ToolCall(part)) => &mut part.cache,
-        Some(Part::ToolResult(part)) => &mut part.cache,
-        _ => return losses.drop_feature(Feature::CacheMarks),
-    };
-    *cache = Some(mark);
+    match parts.last_mut().and_then(Part::cache_mark) {
+        Some(cache) => *cache = Some(mark),
+        None => losses.drop_feature(Feature::CacheMarks),
+    }
 }
 
 pub fn mark(json: &Json<'_>) -> Result<CacheMark, Malformed> {

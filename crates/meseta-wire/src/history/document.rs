@@ -158,15 +158,10 @@ fn without_marks(mut message: Message<'_>) -> Message<'_> {
 }
 
 fn part_without_marks(part: &mut Part<'_>) {
-    match part {
-        Part::Text(text) => text.cache = None,
-        Part::Image(image) => image.cache = None,
-        Part::File(file) => file.cache = None,
-        Part::ToolCall(call) => call.cache = None,
-        Part::ToolResult(result) => {
-            result.cache = None;
-            result.parts.iter_mut().for_each(part_without_marks);
-        }
-        Part::Audio(_) | Part::Thought(_) | Part::Refusal(_) => {}
+    if let Some(cache) = part.cache_mark() {
+        *cache = None;
+    }
+    if let Part::ToolResult(result) = part {
+        result.parts.iter_mut().for_each(part_without_marks);
     }
 }

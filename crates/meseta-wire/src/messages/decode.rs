@@ -176,14 +176,7 @@ impl<'j> Turns<'j> {
     /// What a mark on the whole request means: the last block that may carry a mark has one.
     fn mark_last(&mut self, mark: crate::conversation::CacheMark) {
         let mut parts = self.messages.iter_mut().rev().flat_map(|message| message.parts.iter_mut().rev());
-        let place = parts.find_map(|part| match part {
-            Part::Text(text) => Some(&mut text.cache),
-            Part::Image(image) => Some(&mut image.cache),
-            Part::File(file) => Some(&mut file.cache),
-            Part::ToolCall(call) => Some(&mut call.cache),
-            Part::ToolResult(result) => Some(&mut result.cache),
-            Part::Audio(_) | Part::Thought(_) | Part::Refusal(_) => None,
-        });
+        let place = parts.find_map(Part::cache_mark);
         if let Some(place) = place {
             place.get_or_insert(mark);
         }
