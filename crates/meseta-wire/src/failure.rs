@@ -60,14 +60,9 @@ impl Cause {
     }
 }
 
-/// The cause of a whole answer whose status is an error. Looks at the first 16 KiB of the body.
-pub fn classify(status: u16, body: &[u8]) -> Cause {
-    classify_named(status, None, body)
-}
-
-/// The same where a header says what is wrong too: Amazon's `x-amzn-errortype`, beside a body that may hold a sentence
-/// alone.
-pub fn classify_named(status: u16, name: Option<&str>, body: &[u8]) -> Cause {
+/// The cause of a whole answer whose status is an error. Looks at the first 16 KiB of the body. `name` is what a header
+/// says: Amazon's `x-amzn-errortype`, beside a body that may hold a sentence alone.
+pub fn classify(status: u16, name: Option<&str>, body: &[u8]) -> Cause {
     let mut said = Said::of_body(body);
     if let Some(name) = name {
         said.code(name);

@@ -2,14 +2,14 @@
 
 use meseta_wire::conversation::{Failure, FailureKind};
 use meseta_wire::dialect::{self, Dialect};
-use meseta_wire::failure::{Cause, classify, classify_event, classify_failure, classify_named};
+use meseta_wire::failure::{Cause, classify, classify_event, classify_failure};
 use proptest::prelude::*;
 
 type Case = (u16, &'static str, Cause);
 
 fn check(cases: &[Case]) {
     for (status, body, cause) in cases {
-        assert_eq!(classify(*status, body.as_bytes()), *cause, "{status} {body}");
+        assert_eq!(classify(*status, None, body.as_bytes()), *cause, "{status} {body}");
     }
 }
 
@@ -437,14 +437,14 @@ fn an_event_that_repeats_a_long_request_is_read_by_its_error() {
 #[test]
 fn what_stands_far_behind_is_not_looked_at() {
     let body = format!("{}prompt is too long", "x".repeat(16 * 1024));
-    assert_eq!(classify(400, body.as_bytes()), Cause::Invalid);
-    assert_eq!(classify(400, body.get(100..).unwrap().as_bytes()), Cause::ContextLength);
+    assert_eq!(classify(400, None, body.as_bytes()), Cause::Invalid);
+    assert_eq!(classify(400, None, body.get(100..).unwrap().as_bytes()), Cause::ContextLength);
 }
 
 #[test]
 fn amazon_says_it_in_a_header() {
     let body = br#"{"message":"Try again later."}"#;
-    let named = |status, name| classify_named(status, Some(name), body);
+    let named = |status, name| classify(status, Some(name), body);
     assert_eq!(named(429, "ModelNotReadyException"), Cause::Error);
     assert_eq!(
         named(429, "ThrottlingException:http://internal.amazon.com/coral/com.amazon/"),
@@ -452,7 +452,6 @@ fn amazon_says_it_in_a_header() {
     );
     assert_eq!(named(400, "ServiceQuotaExceededException"), Cause::RateLimit);
     assert_eq!(named(400, "ValidationException"), Cause::Invalid);
-    assert_eq!(classify_named(400, None, body), classify(400, body));
 }
 
 #[test]
@@ -467,12 +466,12 @@ proptest! {
     /// Any bytes have a cause, and a plain status keeps its own whatever they say.
     #[test]
     fn any_bytes_have_a_cause(status: u16, body: Vec<u8>, noise in ".{0,40}") {
-        classify(status, &body);
+        classify(status, None, &body);
         classify_event(&body);
         let shaped = format!(r#"{{"error":{{"code":{},"message":{}}}}}"#, serde_json::json!(noise), serde_json::json!(noise));
-        classify(status, shaped.as_bytes());
-        prop_assert_eq!(classify(401, &body), Cause::Credential);
-        prop_assert_eq!(classify(504, shaped.as_bytes()), Cause::Timeout);
+        classify(status, None, shaped.as_bytes());
+        prop_assert_eq!(classify(401, None, &body), Cause::Credential);
+        prop_assert_eq!(classify(504, None, shaped.as_bytes()), Cause::Timeout);
         let failure = Failure { message: noise.clone().into(), kind: FailureKind::Timeout, code: Some(noise.into()), param: None };
         prop_assert_eq!(classify_failure(&failure), Cause::Timeout);
     }

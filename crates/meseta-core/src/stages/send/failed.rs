@@ -75,7 +75,7 @@ impl Failed {
     pub(super) fn refused(sending: &mut Sending, mut head: response::Parts, body: &Bytes) -> Failed {
         let status = head.status;
         let exception = head.headers.get("x-amzn-errortype").and_then(|name| name.to_str().ok());
-        let mut cause = failure::classify_named(status.as_u16(), exception, body);
+        let mut cause = failure::classify(status.as_u16(), exception, body);
         let target = &sending.choice.member.target;
         // A client that brings its own credential, or is a user of an agent's, has to hear that it is refused.
         if cause == Cause::Credential && target.speaks_of_one_client() {
