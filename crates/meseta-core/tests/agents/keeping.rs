@@ -136,6 +136,25 @@ fn agents_are_shown_no_more_than_the_bounds() {
     assert_eq!(told(&street, "weather"), ["user: Two?"]);
 }
 
+#[test]
+fn a_call_that_the_user_gives_up_is_closed_and_makes_room() {
+    let folder = Folder::new();
+    let street = street(&folder, |document| {
+        orchestration(document)["history"] = json!({"mode": "keep", "messages": 4, "tokens": 0});
+    });
+    let calls = json!({"id": "x", "object": "chat.completion", "created": 1, "model": "m", "choices": [{
+        "index": 0, "finish_reason": "tool_calls", "message": {"role": "assistant", "content": null, "tool_calls": [
+            {"id": "call_1", "type": "function", "function": {"name": "look", "arguments": "{}"}}]}}]});
+    street.agent("weather").answer(move |_| answer("200 OK", "", &calls.to_string()));
+    for text in ["One?", "Two?", "Three?"] {
+        street.ask("x-meseta-session: s1\r\n", text);
+    }
+    let shown = told(&street, "weather");
+    assert_eq!(shown[..2], ["user: Two?", "assistant: ?"], "{shown:?}");
+    assert!(shown[2].starts_with("tool: This call was not run"), "{shown:?}");
+    assert_eq!(shown[3..], ["user: Three?"]);
+}
+
 /// SHA-256 of `first` and of `second`.
 const FIRST: &str = "a7937b64b8caa58f03721bb6bacf5c78cb235febe0e70b1b84cd99541461a08e";
 const SECOND: &str = "16367aacb67a4a017c8da8ab95682ccb390863780f7114dda0a0e0c55644c7c4";

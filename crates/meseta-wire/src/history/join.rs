@@ -1,10 +1,12 @@
 //! A request with the kept conversation before what it says.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use super::document::{Conversation, write};
 use super::known::{Known, known};
-use super::view::{Bounds, view};
+use super::settle::Shown;
+use super::view::{Bounds, View, view};
 use super::{Kept, decode, is_system, parse};
 use crate::conversation::{Message, Part};
 use crate::dialect::Dialect;
@@ -72,23 +74,22 @@ pub fn join(dialect: Dialect, body: &[u8], stored: &[Kept<'_>], bounds: Bounds) 
 
     let insert_instructions = instructions.is_empty() && !kept_instructions.is_empty();
     let insert_kept = !whole && !kept.is_empty();
-    let mut thread: Vec<Message<'_>> = Vec::new();
+    let mut thread: Vec<&Message<'_>> = Vec::new();
     if insert_instructions {
-        thread.extend(kept_instructions.iter().map(|message| (*message).clone()));
+        thread.extend(&kept_instructions);
     } else {
-        thread.extend(instructions.iter().cloned());
+        thread.extend(instructions);
     }
     let heads = thread.len();
     if insert_kept {
-        thread.extend(kept.iter().map(|message| (*message).clone()));
+        thread.extend(&kept);
     }
     let own = if insert_kept { behind } else { said };
     // The client's own words are the last, and are there only once.
     let own_from = thread.len();
-    thread.extend(own.iter().cloned());
+    thread.extend(own);
 
-    let places = view(&thread, bounds);
-    let left_out = thread.len() - places.len();
+    let View { shown, left_out } = view(&thread, bounds);
     if left_out == 0 && !insert_instructions && !insert_kept {
         return Ok(Joined { body: None, new, added: 0, left_out });
     }
@@ -97,22 +98,27 @@ pub fn join(dialect: Dialect, body: &[u8], stored: &[Kept<'_>], bounds: Bounds) 
         instructed: insert_instructions,
         kept: Vec::new(),
         own: Vec::new(),
-        own_whole: repeated == 0 || !insert_kept,
+        own_whole: false,
     };
-    let mut wanted = places.iter().copied().peekable();
-    for (place, message) in thread.into_iter().enumerate() {
-        let shown = wanted.next_if_eq(&place).is_some();
-        if place < heads {
+    let mut at = 0;
+    let (mut added, mut as_written) = (0, 0);
+    for Shown { place, message } in shown {
+        // What is put in stands with the message that it follows.
+        at = place.unwrap_or(at);
+        added += usize::from(place.is_some() && at < own_from && (at >= heads || insert_instructions));
+        as_written += usize::from(at >= own_from && matches!(message, Cow::Borrowed(_)));
+        let side = if at < heads {
             // Instructions are always shown.
-            conversation.instructions.push(message);
-        } else if place < own_from {
-            conversation.kept.extend(shown.then_some(message));
+            &mut conversation.instructions
+        } else if at < own_from {
+            &mut conversation.kept
         } else {
-            conversation.own_whole &= shown;
-            conversation.own.extend(shown.then_some(message));
-        }
+            &mut conversation.own
+        };
+        side.push(message.into_owned());
     }
-    let added = conversation.kept.len() + if insert_instructions { heads } else { 0 };
+    let whole = as_written == own.len() && conversation.own.len() == own.len();
+    conversation.own_whole = whole && (repeated == 0 || !insert_kept);
     let body = write(dialect, &json, conversation).map_err(JoinError::Refused)?;
     Ok(Joined { body: Some(body), new, added, left_out })
 }

@@ -8,6 +8,7 @@ mod answer;
 mod document;
 mod join;
 mod known;
+mod settle;
 mod stored;
 mod view;
 
@@ -15,8 +16,9 @@ use std::str;
 
 pub use answer::{AnswerReader, Broken, answer};
 pub use join::{JoinError, Joined, join};
+pub use settle::Shown;
 pub use stored::{Inline, read, write};
-pub use view::{Bounds, view};
+pub use view::{Bounds, View, view};
 
 use crate::conversation::{Message, Request, Role};
 use crate::dialect::{Dialect, decode_request};

@@ -279,6 +279,41 @@ fn a_result_finds_its_kept_call() {
 }
 
 #[test]
+fn a_kept_call_that_the_user_has_given_up_is_closed() {
+    let calls = Message { role: Role::Assistant, name: None, parts: vec![call("call_1")] };
+    let stored = kept(vec![user("weather?"), calls]);
+    for dialect in CLIENTS {
+        let body = request(dialect, None, &[("user", "never mind")]);
+        let joined = joined(dialect, &body, &stored);
+        assert_eq!(
+            outline(dialect, joined.body.as_deref().unwrap()),
+            ["User: weather?", "Assistant: call call_1", "Tool: result call_1", "User: never mind"],
+            "{dialect:?}"
+        );
+        assert!(String::from_utf8_lossy(joined.body.as_deref().unwrap()).contains("was not run"));
+        // It is made anew each time, and not kept.
+        assert_eq!(
+            (joined.added, joined.left_out, new(&joined)),
+            (2, 0, vec!["User: never mind".to_owned()])
+        );
+        let body = request(dialect, None, &[("user", "never mind")]).to_string();
+        let joined = join(dialect, body.as_bytes(), &stored, Bounds { messages: 3, tokens: 0 }).unwrap();
+        assert_eq!(outline(dialect, joined.body.as_deref().unwrap_or(body.as_bytes())), ["User: never mind"]);
+    }
+    // The result comes after all, from a client that sends what is new.
+    let stored = [stored, kept(vec![user("never mind"), model("As you like.")])].concat();
+    let late =
+        json!({"model": "m", "messages": [{"role": "tool", "tool_call_id": "call_1", "content": "rain"}]});
+    let joined = joined(Dialect::OpenaiChat, &late, &stored);
+    let sent = outline(Dialect::OpenaiChat, joined.body.as_deref().unwrap());
+    assert_eq!(
+        sent[3..],
+        ["User: never mind", "Assistant: As you like.", "User: Result of an earlier call of look:, rain"]
+    );
+    assert_eq!(new(&joined), ["Tool: result call_1"]);
+}
+
+#[test]
 fn bounds_hold_for_what_is_kept_and_for_what_the_client_sends() {
     let bounds = Bounds { messages: 3, tokens: 0 };
     for dialect in CLIENTS {
