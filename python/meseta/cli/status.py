@@ -63,6 +63,9 @@ def _lines(status: dict[str, Any]) -> list[tuple[str, str]]:
     )
     if status["agents"]:
         lines.append(("agents", ", ".join(_agents(status["agents"]))))
+    choices = {kind.replace(".", " "): count for kind, count in stats["choices"].items() if count}
+    if choices:
+        lines.append(("choices", ", ".join(_counters(choices))))
     log = stats["log"]
     if status["log"] is not None:
         lines.append(

@@ -12,6 +12,7 @@ import time
 from typing import TYPE_CHECKING, Literal
 
 from meseta.cli.files import usual_file
+from meseta.cli.incidents import Incidents
 from meseta.cli.terminal import DONE, FAILED, TIMED_OUT, USAGE, Terminal
 from meseta.config.units import parse_duration_ms
 from meseta.errors import ControlError
@@ -89,11 +90,14 @@ def run(given: argparse.Namespace, terminal: Terminal, settings: Settings) -> in
 def _serve(plane: Plane, events: queue.SimpleQueue[Event], terminal: Terminal, *, watching: bool) -> None:
     """Until a stop is asked for."""
     watch = Watch(plane.files if watching else {})
+    incidents = Incidents()
     again = math.inf
     while True:
         try:
-            event = events.get(timeout=INTERVAL_SECONDS if watching or again < math.inf else None)
+            event = events.get(timeout=INTERVAL_SECONDS)
         except queue.Empty:
+            for text, level in incidents.look(plane.health(), plane.stats()["choices"]):
+                terminal.report(text, level)
             if not watch.changed() and time.monotonic() < again:
                 continue
             event = "reload"

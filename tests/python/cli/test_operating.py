@@ -77,6 +77,9 @@ def test_health_and_its_reset(running: Any, run: Run) -> None:
     assert states(run) == {"broken": "ready", "well": "ready"}
     assert [ask(running, "tough") for _ in range(2)] == [(200, "2"), (200, "2")]
     assert states(run) == {"broken": "resting", "well": "ready"}
+    assert (
+        running.until("warning:") == "warning: The target broken rests after 2 failures in a row (error).\n"
+    )
     assert ask(running, "tough") == (200, "1"), "who rests is not asked"
 
     code, out, errors = run("health")
@@ -92,6 +95,7 @@ def test_health_and_its_reset(running: Any, run: Run) -> None:
 
     assert run("health", "reset", "broken")[:2] == (0, "Reset 1 target.\n")
     assert states(run) == {"broken": "ready", "well": "ready"}
+    assert running.until("The target broken") == "The target broken is back.\n"
     assert ask(running, "tough") == (200, "2"), "it has another chance"
     assert run("health", "reset", "broke")[0] == 1
 
