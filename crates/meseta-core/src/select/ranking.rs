@@ -20,8 +20,8 @@ pub(crate) struct Speeds<'s> {
 }
 
 /// The models in the order in which they are to be asked. Those of which nothing is known stay behind the others, as they
-/// were written; one that `find` does not know is left out. The fastest by our own measurements is who was measured: a
-/// model that was not, or long ago, has a request now and then.
+/// were written; one that `find` does not know is left out. Where the fastest is wanted and nobody tells who that is, a model
+/// that was not measured, or long ago, may go first, so that it is.
 pub(crate) fn rank<'m>(
     models: &'m [String],
     prefer: Prefer,
