@@ -17,6 +17,7 @@ from meseta.cli.terminal import DONE, FAILED, TIMED_OUT, USAGE, Terminal
 from meseta.config.units import parse_duration_ms
 from meseta.errors import ControlError
 from meseta.plane import Plane, Source, listener_url
+from meseta.privacy import close_memory
 from meseta.watch import INTERVAL_SECONDS, Watch
 
 if TYPE_CHECKING:
@@ -58,6 +59,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(given: argparse.Namespace, terminal: Terminal, settings: Settings) -> int:
     """Serve until SIGTERM or SIGINT; 0 when every request finished, 5 when the drain limit cut some."""
+    # Agents may run as the same user, and the keys of providers are in our environment.
+    close_memory()
     port = given.listen_port
     if port is not None and not 0 <= port <= 65535:
         terminal.fail("`--listen-port` must be from 0 to 65535.")

@@ -7,21 +7,26 @@ terminal. `meseta config show` is for people.
 from __future__ import annotations
 
 import json
+import os
 import sys
 from typing import Any
 
 from meseta.config.credentials import CredentialError, fetch_all, request_as_dict, request_from_dict
+from meseta.privacy import close_memory
 
 
 def main() -> int:
     """Answer what standard input asks for.
 
-    `{"file", "home", "port", "online"}` resolves, `{"fetch"}` gets credentials, `{"measure"}` asks sources.
+    `{"file", "home", "port", "online"}` resolves, `{"fetch"}` gets credentials, `{"measure"}` asks sources;
+    `environment` holds the variables to do it with.
     """
     if sys.stdout.isatty():
         print("This is for meseta itself; use `meseta config show`.", file=sys.stderr)
         return 6
+    close_memory()
     wish = json.load(sys.stdin)
+    os.environ.update(wish.pop("environment"))
     if "fetch" in wish:
         answer = _fetch(wish["fetch"])
     elif "measure" in wish:

@@ -7,6 +7,7 @@ they never stand in an argument, a variable or a file.
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
@@ -72,6 +73,11 @@ def measure_in_child(sources: Sequence[Source]) -> tuple[Metrics, dict[str, str]
     return Metrics(answer["prices"], answer["latencies"]), answer["failed"]
 
 
+def _of_interpreter(variable: str) -> bool:
+    """Whether Python or the loader reads the variable before our first line runs."""
+    return variable in {"HOME", "LANG"} or variable.startswith(("PYTHON", "LD_", "DYLD_", "LC_"))
+
+
 class _ChildError(Exception):
     """The child did not answer; `str()` says why, as part of a sentence."""
 
@@ -79,10 +85,14 @@ class _ChildError(Exception):
 def _ask(wish: dict[str, Any]) -> dict[str, Any]:
     # -P: a module in the working directory must not be taken for one of ours.
     command = [sys.executable, "-P", "-m", "meseta.config"]
+    ours = dict(os.environ)
+    # Others of this user can read with what a process was started, so the rest goes through the pipe as well.
+    bare = {variable: value for variable, value in ours.items() if _of_interpreter(variable)}
     try:
         done = subprocess.run(
             command,
-            input=json.dumps(wish),
+            input=json.dumps({**wish, "environment": ours}),
+            env=bare,
             capture_output=True,
             text=True,
             timeout=LONGEST_SECONDS,

@@ -26,7 +26,7 @@ INHERITED = (
     "TZ",
     "USER",
 )
-"""Taken over from Meseta, with every `LC_*`. Nothing else is, so that no provider's key reaches an agent."""
+"""Taken over from Meseta, with every `LC_*`; nothing else, so that no provider's key is given to an agent."""
 
 
 class Addresses(NamedTuple):

@@ -132,6 +132,17 @@ def model_stream(running: Any) -> tuple[http.client.HTTPConnection, http.client.
     return connection, response
 
 
+@pytest.mark.skipif(os.geteuid() == 0, reason="root reads the memory and the environment of everybody")
+def test_an_agent_cannot_read_what_meseta_was_started_with(up: Up, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-of-the-operator")
+    write(", --pries")
+    with up() as running:
+        running.until("Agent weather/1 is ready")
+        printed = meseta("agents", "logs", "weather").stdout
+        assert f"environment of {running.process.pid}: Permission denied" in printed
+        assert "sk-of-the-operator" not in printed
+
+
 def test_an_agent_is_started_when_it_is_needed(up: Up) -> None:
     write(run=", replicas: {min: 0, max: 2}, idle: 10m")
     with up() as running:

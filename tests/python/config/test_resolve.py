@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+import subprocess
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import trustme
@@ -127,6 +128,23 @@ def test_the_child_says_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     with pytest.raises(ConfigError) as childs:
         resolve_in_child(file)
     assert mine.value.problems == childs.value.problems
+
+
+def test_the_child_is_not_started_with_secrets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-1")
+    file = tmp_path / "m.yaml"
+    file.write_text(SMALL)
+    started: list[dict[str, str]] = []
+    run: Any = subprocess.run
+
+    def hear(command: list[str], **more: Any) -> Any:
+        started.append(more["env"])
+        return run(command, **more)
+
+    monkeypatch.setattr(subprocess, "run", hear)
+    assert resolve_in_child(file).snapshot["targets"], "it got the key all the same"
+    assert len(started) == 1
+    assert "sk-1" not in started[0].values()
 
 
 def test_the_child_takes_no_module_from_the_working_directory(tmp_path: Path) -> None:

@@ -48,6 +48,19 @@ class Server(ThreadingHTTPServer):
     request_queue_size = 128
 
 
+def pry(process: int) -> None:
+    """Print the environment of this process and of those that it comes from, as far as that can be read."""
+    while process > 1:
+        try:
+            with open(f"/proc/{process}/environ") as stream:
+                print(f"environment of {process}: {stream.read()}", flush=True)
+        except OSError as error:
+            print(f"environment of {process}: {error.strerror}", flush=True)
+            return
+        with open(f"/proc/{process}/stat") as stream:
+            process = int(stream.read().rpartition(")")[2].split()[1])
+
+
 def main() -> None:
     if "--fails" in sys.argv:
         sys.exit(3)
@@ -55,6 +68,8 @@ def main() -> None:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
     if "--tells" in sys.argv:
         print(json.dumps(dict(os.environ)), flush=True)
+    if "--pries" in sys.argv:
+        pry(os.getppid())
     if "--children" in sys.argv:
         child = subprocess.Popen(SLEEPER)
         escaped = subprocess.Popen(SLEEPER, start_new_session=True)
