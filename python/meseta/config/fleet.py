@@ -83,7 +83,7 @@ class AgentSpec:
     """Variables beside the few that every agent gets. Any may be a secret."""
     replicas: Replicas = field(default_factory=Replicas)
     port: int = 0
-    """The port of the first instance; further ones have the ports after it. 0: each gets a free one."""
+    """The first of its ports. 0: each instance gets any free one."""
     ready: Ready = field(default_factory=Ready)
     live: Live | None = None
     """None: only the end of its process is noticed."""
@@ -101,6 +101,11 @@ class AgentSpec:
     target: dict[str, Any] = field(default_factory=dict, repr=False)
     """The target of every instance as the snapshot holds it, but for `name`, and for the scheme, host and
     port of `base_url`. May hold a secret."""
+
+    @property
+    def ports(self) -> range:
+        """One for each instance and one more to replace them, where `port` says which."""
+        return range(self.port, self.port + self.replicas.maximum + 1) if self.port else range(0)
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain data with the secrets in clear text, for the pipe to the parent and nothing else."""

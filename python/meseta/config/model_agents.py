@@ -151,8 +151,8 @@ class Run(Strict):
     replicas: ReplicasOrBounds = 1
     """How many instances run, or `{min, max, target}` to scale with the requests under way. Default 1."""
     port: Port = 0
-    """Port of the first instance; further ones have the ports after it. 0: free ones are chosen. Default 0.
-    """
+    """The first of its ports, of which there is one for each instance and one more for replacing them; an
+    instance gets the lowest that is free. 0: any free ones are chosen. Default 0."""
     ready: ReadyProbe = Field(default_factory=ReadyProbe)
     """When an instance that was started gets requests. Default: as soon as its port is open."""
     live: LiveProbe | None = None

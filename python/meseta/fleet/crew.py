@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from meseta.fleet.instance import Surroundings
     from meseta.fleet.scale import Traffic
 
-MOST_INSTANCES = 64
-"""How many instances an operator may ask for."""
+MOST_INSTANCES = 1_000
+"""How many instances an operator may ask for, as many as the file may say."""
 
 _TELLING = (State.STARTING, State.PENDING, State.DRAINING)
 """The states that say how an agent does that is neither ready nor failing, the best one first."""
@@ -82,8 +82,10 @@ class Crew:
 
     def scale(self, number: int | None) -> None:
         """Have so many instances whatever the work is; None goes back to what the file says."""
-        if number is not None and not 0 <= number <= MOST_INSTANCES:
-            raise ControlError(f"An agent can have 0 to {MOST_INSTANCES} instances.")
+        most = self.spec.replicas.maximum if self.spec.port else MOST_INSTANCES
+        if number is not None and not 0 <= number <= most:
+            why = " Its entry has `port`, and ports for no more." if self.spec.port else ""
+            raise ControlError(f"Agent {self.spec.id} can have 0 to {most} instances.{why}")
         self._scaler.pinned = number
 
     def want(self) -> None:
@@ -110,7 +112,8 @@ class Crew:
             )
             for instance in self._instances.values()
         ]
-        todo = step(seen, self._desired)
+        # Each needs a port of its own while it drains, too.
+        todo = step(seen, self._desired, len(self.spec.ports) or None)
         for number in todo.retire:
             self._instances[number].retire()
         for number in todo.start:

@@ -29,11 +29,12 @@ class Step(NamedTuple):
     """Numbers of instances that are to drain and end."""
 
 
-def step(seen: Sequence[Seen], desired: int) -> Step:
+def step(seen: Sequence[Seen], desired: int, most: int | None = None) -> Step:
     """Return what brings the instances closer to `desired` ones that are current.
 
     Never are fewer ready than before or than desired, whichever is less: the old ones go as new ones become
-    ready, one more at a time. An old one that cannot answer is in nobody's way and goes at once.
+    ready, one more at a time. An old one that cannot answer is in nobody's way and goes at once. There are
+    never more than `most` of them, those included that drain.
     """
     staying = [one for one in seen if not one.retiring]
     if desired <= 0:
@@ -53,7 +54,8 @@ def step(seen: Sequence[Seen], desired: int) -> Step:
         rising = any(not one.ready for one in kept)
         missing = max(desired - len(kept) - len(old_ready), 0 if rising else 1)
     # Old ones may take long to drain; meanwhile there are never more than two for each.
-    missing = max(0, min(missing, 2 * desired + 1 - len(seen)))
+    bound = 2 * desired + 1 if most is None else min(most, 2 * desired + 1)
+    missing = max(0, min(missing, bound - len(seen)))
     return Step(_lowest_free({one.number for one in seen}, missing), [one.number for one in retire])
 
 

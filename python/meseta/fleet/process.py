@@ -49,7 +49,7 @@ class ProcessDriver:
 
     def start(self, spec: AgentSpec, number: int, environment: Mapping[str, str]) -> Process:
         """Start one; it listens on `port` of the loopback address if it does as it is told."""
-        port = self._reserve(spec, number)
+        port = self._reserve(spec)
         try:
             return self._start(spec, number, of_process(spec, environment, port), port)
         except BaseException:
@@ -104,17 +104,19 @@ class ProcessDriver:
             self._guardian.remove(process.pid)
         self._ports.discard(process.port)
 
-    def _reserve(self, spec: AgentSpec, number: int) -> int:
-        if not spec.port:
-            port = _free_port(self._ports)
-        else:
-            port = spec.port + number - 1
-            if port > LARGEST_PORT:
-                raise CannotStartError(f"there is no port {port}")
-            if port in self._ports or not _is_free(port):
-                raise CannotStartError(f"port {port} is taken")
+    def _reserve(self, spec: AgentSpec) -> int:
+        port = _free_port(self._ports) if not spec.port else self._lowest_free(spec.ports)
         self._ports.add(port)
         return port
+
+    def _lowest_free(self, ports: range) -> int:
+        """Not tied to the number of the instance: a replaced one ends after the next has begun."""
+        for port in ports:
+            if port > LARGEST_PORT:
+                raise CannotStartError(f"there is no port {port}")
+            if port not in self._ports and _is_free(port):
+                return port
+        raise CannotStartError(f"ports {ports[0]} to {ports[-1]} are taken")
 
 
 class Process:

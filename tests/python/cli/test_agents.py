@@ -239,7 +239,7 @@ def test_scale_and_what_it_says(up: Up) -> None:
         )
         running.until("Agent weather/2 has ended")
         for words, code, text in (
-            (("scale", "weather", "65"), 1, "0 to 64"),
+            (("scale", "weather", "1001"), 1, "0 to 1000"),
             (("scale", "weather", "many"), 1, "`replicas` is a number, or `auto`"),
             (("scale", "weather"), 2, "needs the number of instances"),
             (("restart",), 2, "needs the ID of an agent"),

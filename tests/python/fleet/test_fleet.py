@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -119,11 +120,11 @@ def test_a_file_that_is_no_program(ship: Ship, spec: Make, tmp_path: Path) -> No
     assert "agent.sh cannot be started: No such file or directory." in ship.output("weather")
 
 
-def test_a_port_that_is_taken(ship: Ship, spec: Make) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
+def test_ports_that_are_taken(ship: Ship, spec: Make) -> None:
+    port = free_ports(2)
+    with socket.create_server(("127.0.0.1", port)), socket.create_server(("127.0.0.1", port + 1)):
         ship.follow(spec(port=port))
-        until(lambda: ship.said(f"port {port} is taken"))
+        until(lambda: ship.said(f"ports {port} to {port + 1} are taken"))
         assert ship.plane.members == []
     ready(ship, "agent/weather/1")
     assert ship.plane.port("agent/weather/1") == port
@@ -282,8 +283,8 @@ def test_an_operator_scales(ship: Ship, spec: Make) -> None:
     assert ship.row("weather")["desired"] == 0, "it was told to have none"
     ship.fleet.scale("weather", None)
     ready(ship, "agent/weather/1")
-    for number in (-1, 65):
-        with pytest.raises(ControlError, match="0 to 64"):
+    for number in (-1, 1_001):
+        with pytest.raises(ControlError, match="0 to 1000"):
             ship.fleet.scale("weather", number)
     with pytest.raises(ControlError, match="runs no agent 'wether'"):
         ship.fleet.scale("wether", 1)
@@ -394,13 +395,29 @@ def test_one_that_a_draining_plane_may_still_ask_is_not_ended(ship: Ship, spec: 
     assert not alive(pid)
 
 
-def test_fixed_ports_follow_each_other(ship: Ship, spec: Make) -> None:
+def test_fixed_ports_are_the_lowest_that_are_free(ship: Ship, spec: Make) -> None:
     port = free_ports(4)
-    ship.follow(spec(port=port, replicas=replicas(2)))
-    ready(ship, "agent/weather/1", "agent/weather/2")
-    assert [ship.plane.port(f"agent/weather/{number}") for number in (1, 2)] == [port, port + 1]
-    ship.fleet.restart("weather")
-    until(lambda: rolled(ship, 2, 2))
+    ports = {port, port + 1, port + 2}
+    with socket.create_server(("127.0.0.1", port + 3)):  # another agent's
+        ship.follow(spec(port=port, replicas=replicas(2)))
+        ready(ship, "agent/weather/1", "agent/weather/2")
+        assert {ship.plane.port(f"agent/weather/{number}") for number in (1, 2)} == {port, port + 1}
+        # Those that are replaced go on with their requests, so that all three are in use for a while.
+        ship.plane.requests |= {"agent/weather/1": 1, "agent/weather/2": 1}
+        ship.fleet.restart("weather")
+        until(
+            lambda: (
+                ship.row("weather")["instances"][-1]["state"] == "ready" and len(ship.pids("weather")) == 3
+            )
+        )
+        ship.plane.requests.clear()
+        until(lambda: rolled(ship, 2, 2))
+        ship.fleet.restart("weather")
+        until(lambda: rolled(ship, 3, 2))
+        assert not ship.said("taken")
+        assert {one.port for placement in ship.plane.placements for one in placement.instances} <= ports
+        with pytest.raises(ControlError, match="0 to 2 instances"):
+            ship.fleet.scale("weather", 3)
 
 
 def test_a_plane_that_refuses_is_told_again(ship: Ship, spec: Make) -> None:
