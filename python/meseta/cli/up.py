@@ -33,9 +33,6 @@ Outcome = Literal["done", "refused", "later"]
 RETRY_SECONDS = 10.0
 """After a reload that failed for nothing but a credential: how long until the next attempt."""
 
-HALT_SECONDS = 2.0
-"""After a second signal: how long the plane may take to write its log before the process ends regardless."""
-
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """FILE, --listen-port, --drain, --no-watch, --json."""

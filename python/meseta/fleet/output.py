@@ -12,8 +12,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 FOLDER = "agents"
-LONGEST_TAIL = 100_000
-"""Lines that can be asked for."""
 _BLOCK = 65_536
 
 
