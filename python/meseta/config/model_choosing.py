@@ -75,8 +75,8 @@ class Preference(Strict):
 class EmbeddedChooser(Strict):
     """Choose by comparing embeddings, inside of Meseta: no call, no cost, well under a millisecond."""
 
-    threshold: Share = 0.4
-    """It abstains when the probability of its best choice is lower. Default 0.4."""
+    threshold: Share = 0.5
+    """It abstains when the probability of its best choice is lower. Default 0.5."""
     margin: Share = 0.1
     """It abstains when the second is closer than this. Default 0.1."""
 

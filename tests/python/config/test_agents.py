@@ -133,7 +133,7 @@ def test_the_embedded_chooser_is_on_where_it_is_installed_and_needed(tmp_path: P
     assert resolved.snapshot["chooser"]["embedded"] == {
         "weights": str(found[0]),
         "tokenizer": str(found[1]),
-        "threshold": 0.4,
+        "threshold": 0.5,
         "margin": 0.1,
     }
     assert not resolved.warnings

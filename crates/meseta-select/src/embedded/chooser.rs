@@ -20,17 +20,17 @@ use super::words::{is_function_word, words};
 
 /// How much a function word of a query counts. Those of names and examples are few or typical, and count in full.
 const FUNCTION_WORD: f32 = 0.6;
-/// The likeness to a route is a soft maximum over its points: the fourth power of their nearness is averaged.
-const SOFTNESS: f32 = 4.0 * ridge::SHARPNESS;
+/// The likeness to a route is a soft maximum over its points: the sixth power of their nearness is averaged.
+const SOFTNESS: f32 = 6.0 * ridge::SHARPNESS;
 /// The part that the centre of all points of a route has beside the nearest of them.
 const CENTRE: f32 = 0.25;
 /// What the regression counts beside the likeness, with so many examples that one more changes nothing.
-const REGRESSION: f32 = 2.0;
+const REGRESSION: f32 = 3.0;
 /// Of the thread, so many turns count, each half of the one after it.
 const THREAD_TURNS: usize = 3;
 const THREAD_DECAY: f32 = 0.5;
 /// A turn whose best route has this probability is clear without the thread.
-const CLEAR: f32 = 0.5;
+const CLEAR: f32 = 0.8;
 /// The best routes that are kept of a clause.
 const CLAUSE_ROUTES: usize = 2;
 
@@ -151,7 +151,8 @@ impl Chooser {
             let nearness = ridge::nearness(cosine);
             kernel.push(nearness);
             if let Some(score) = scores.get_mut(route) {
-                *score += (nearness * nearness) * (nearness * nearness);
+                let square = nearness * nearness;
+                *score += square * square * square;
             }
         }
         let centres = self.centres.chunks_exact(vector.len().max(1));

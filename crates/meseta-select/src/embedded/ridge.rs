@@ -9,7 +9,7 @@ use super::prototypes::Point;
 pub(super) const SHARPNESS: f32 = 3.0;
 /// How much the words themselves count beside the vectors.
 const LEXICAL: f32 = 0.3;
-const REGULARISATION: f32 = 0.3;
+const REGULARISATION: f32 = 0.2;
 /// The most that a kernel of two texts comes to, with something for rounding, and what 1 of it is as an integer.
 const MAX_KERNEL: f32 = 1.5;
 const KERNEL_UNIT: f32 = 4096.0;
