@@ -151,8 +151,8 @@ codes! {
         "An agent was called, through other agents perhaps, by itself."
         "Look at the run's trace to see who called whom; an agent should not ask a listener that leads back to it."
     AgentDepth "agent.depth" 508 Client Never
-        "Agents have called agents more often than the listener's `depth` allows."
-        "Raise `depth` of the listener if the agents are meant to call each other so deep."
+        "Agents have called agents more often than the listener's `depth` allows, or very often in one trace without saying for whom."
+        "Raise `depth` of the listener if the agents are meant to call each other so deep, and have them send on the header x-meseta-context."
     UpstreamConnectFailed "upstream.connect_failed" 502 Upstream Elsewhere
         "The provider's host could not be found or refused the connection."
         "Check `base_url`, DNS and the network; `meseta doctor --online` tries every provider."

@@ -153,7 +153,9 @@ def test_an_agent_is_started_when_it_is_needed(up: Up) -> None:
         (row,) = agents()
         assert (row["state"], row["ready"]) == ("ready", 1)
         assert f"I am {row['instances'][0]['pid']}" in text
-        assert "agents    weather ready 1/1" in meseta("status").stdout
+        status_lines = meseta("status").stdout.splitlines()
+        assert "agents    weather ready 1/1" in status_lines
+        assert "choices   only chosen 1" in status_lines
 
 
 def test_one_that_crashed_is_replaced_while_a_request_waits(up: Up) -> None:
