@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 IDLE_MS = 300_000
 """When an agent that is scaled goes back to its fewest replicas, unless the file says otherwise."""
 
+HOLD_MS = 30_000
+"""How long a request waits for an instance of an agent that somebody else runs, unless the file says."""
+
 INSTANCE_URL = "http://127.0.0.1:0/v1"
 """Stands for the address of an instance, which is known when it runs."""
 
@@ -59,8 +62,9 @@ class AgentBuilder:
             target["base_url"], target["query"] = url
             self.targets.append(target)
             members.append({"target": target["name"], "model": None, "weight": 1.0, "priority": 0})
+        hold = self._hold(agent)
         if agent.run is not None:
-            self._run(agent.id, agent.run, (*path, "run"), template)
+            self._run(agent.id, agent.run, (*path, "run"), template, 0 if hold is None else hold["ms"])
         self.agents.append(
             {
                 "id": agent.id,
@@ -76,7 +80,7 @@ class AgentBuilder:
                     "affinity": False,
                     "timeouts": None,
                 },
-                "hold": self._hold(agent),
+                "hold": hold,
                 "token_sha256": self._token(agent, path),
                 "tenant": self._tenant(agent, path),
             }
@@ -153,7 +157,11 @@ class AgentBuilder:
 
     def _hold(self, agent: Agent) -> dict[str, int] | None:
         hold = agent.hold or (Hold() if agent.run is not None else None)
-        return None if hold is None else {"requests": hold.requests, "ms": hold.timeout}
+        if hold is None:
+            return None
+        # Whoever comes first to an agent without an instance waits until one is ready.
+        usual = HOLD_MS if agent.run is None else agent.run.ready.timeout
+        return {"requests": hold.requests, "ms": hold.timeout or usual}
 
     def _token(self, agent: Agent, path: KeyPath) -> str | None:
         """Return the digest of an agent's own key. One that Meseta runs gets a new key at each start."""
@@ -179,7 +187,7 @@ class AgentBuilder:
             self._error("config.invalid_value", (*path, "tenant"), message)
         return agent.tenant
 
-    def _run(self, name: str, run: Run, path: KeyPath, template: snapshot.Target) -> None:
+    def _run(self, name: str, run: Run, path: KeyPath, template: snapshot.Target, hold_ms: int) -> None:
         cwd = self._folder(run, path)
         replicas = self._replicas(run, path)
         env = {}
@@ -221,6 +229,7 @@ class AgentBuilder:
                 watch=list(run.watch),
                 log_bytes=run.log_size,
                 grace_ms=run.grace,
+                hold_ms=hold_ms,
                 target={**template},
             )
         )

@@ -98,6 +98,8 @@ class AgentSpec:
     """How much of what it prints is kept."""
     grace_ms: int = 5_000
     """Time between the request to end and the signal that cannot be ignored."""
+    hold_ms: int = 60_000
+    """How long a request waits for an instance."""
     target: dict[str, Any] = field(default_factory=dict, repr=False)
     """The target of every instance as the snapshot holds it, but for `name`, and for the scheme, host and
     port of `base_url`. May hold a secret."""

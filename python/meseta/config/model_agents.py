@@ -62,8 +62,9 @@ class Hold(Strict):
 
     requests: Annotated[int, Field(ge=1, le=1_000_000)] = 100
     """How many may wait. Default 100."""
-    timeout: PositiveDuration = 30_000
-    """How long one waits. Default `30s`."""
+    timeout: PositiveDuration | None = None
+    """How long one waits. Default: as long as an instance may take to become ready (`ready.timeout`) where
+    Meseta runs the agent, else `30s`."""
 
 
 class ReplicaBounds(Strict):
@@ -220,8 +221,8 @@ class Agent(Strict):
     probe: AgentProbe | None = None
     """Ask whether it is there, whether or not anybody calls it. Default: never."""
     hold: Hold | None = None
-    """Let requests wait for an instance. Default: 100 of them for 30 seconds where Meseta runs the agent, and
-    nobody otherwise."""
+    """Let requests wait for an instance. Default: 100 of them where Meseta runs the agent, for as long as one
+    may take to become ready, and nobody otherwise."""
     token: SecretText | None = None
     """Key by which an agent with `url` is known when it calls Meseta: `$NAME` or `file:/path`.
 

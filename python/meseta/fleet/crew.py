@@ -49,6 +49,8 @@ class Crew:
         self._sources: Sources | None = None
         self._dismissed = False
         self._desired = 0
+        self.absent = False
+        """Whether no instance can be ready before a request that waits for one has to give up."""
 
     @property
     def over(self) -> bool:
@@ -118,6 +120,10 @@ class Crew:
             self._instances[number].retire()
         for number in todo.start:
             self._start(number)
+        absent = self._is_absent()
+        if absent != self.absent:
+            self.absent = absent
+            self._around.changed()
 
     def end(self) -> list[asyncio.Task[None]]:
         """End all instances at once; return what to wait for."""
@@ -156,6 +162,13 @@ class Crew:
             "last_request_ms_ago": None if since is None else round(since * 1000),
             "instances": instances,
         }
+
+    def _is_absent(self) -> bool:
+        if self._scaler.pinned == 0:
+            return True
+        until = time.time() + self.spec.hold_ms / 1000
+        resting = [one.again_at for one in self._instances.values() if one.again_at is not None]
+        return bool(resting) and len(resting) == len(self._instances) and min(resting) > until
 
     def _start(self, number: int) -> None:
         instance = Instance(number, self.spec, self._generation, self._around, self._random)

@@ -216,7 +216,8 @@ class Fleet:
     def _placement(self) -> Placement:
         instances = tuple(placed for crew in self._crews.values() for placed in crew.placed())
         digests = {agent: hashlib.sha256(self._tokens[agent].encode()).hexdigest() for agent in self._crews}
-        return Placement(instances, digests)
+        absent = frozenset(name for name, crew in self._crews.items() if crew.absent)
+        return Placement(instances, digests, absent)
 
     async def _watch(self) -> None:
         while True:

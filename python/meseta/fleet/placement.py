@@ -40,6 +40,8 @@ class Placement:
     instances: tuple[Placed, ...] = ()
     digests: Mapping[str, str] = field(default_factory=dict)
     """By agent: the SHA-256 of the token that its instances have, in hexadecimal."""
+    absent: frozenset[str] = frozenset()
+    """The agents that will have no instance for longer than requests wait for one."""
 
 
 def target_name(agent: str, number: int) -> str:
@@ -50,7 +52,8 @@ def target_name(agent: str, number: int) -> str:
 def place(snapshot: Snapshot, placement: Placement) -> Snapshot:
     """Return the document with the instances in it: all as targets, the members also in their agent's pool.
 
-    An instance of an agent that the document does not have stays a target until it is gone.
+    An instance of an agent that the document does not have stays a target until it is gone. Nobody waits for
+    an agent that is absent.
     """
     if not placement.instances and not placement.digests:
         return snapshot
@@ -78,6 +81,8 @@ def _agent(agent: Mapping[str, Any], placement: Placement) -> dict[str, Any]:
     if names:
         members = [*agent["pool"]["members"], *(_member(name) for name in names)]
         placed["pool"] = {**agent["pool"], "members": members}
+    if agent["id"] in placement.absent and agent["hold"] is not None:
+        placed["hold"] = {**agent["hold"], "ms": 0}
     if agent["id"] in placement.digests:
         placed["token_sha256"] = placement.digests[agent["id"]]
     return placed

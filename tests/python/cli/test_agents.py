@@ -68,9 +68,9 @@ def alive(pid: int) -> bool:
         return False
 
 
-def ask(port: int, text: str = "Will it rain?") -> tuple[int, str]:
+def ask(port: int, text: str = "Will it rain?", patience: float = PATIENCE) -> tuple[int, str]:
     """Send a conversation to a listener."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=patience)
     try:
         body = {"model": "assistant", "messages": [{"role": "user", "content": text}]}
         connection.request(
@@ -167,6 +167,25 @@ def test_one_that_crashed_is_replaced_while_a_request_waits(up: Up) -> None:
         running.until("warning: Agent weather/1 was ended by SIGKILL")
         status, text = ask(running.port)
         assert status == 200, text
+
+
+def refused(port: int) -> bool:
+    """Whether a conversation is refused rather than held."""
+    try:
+        return ask(port, patience=5.0)[0] == 503
+    except TimeoutError:
+        return False
+
+
+def test_one_that_will_not_come_is_not_waited_for(up: Up) -> None:
+    # Whoever waits for it gives up later than this test does.
+    write(", --fails", ", restart: {base: 1h, max: 1h}", more="    hold: {timeout: 30m}\n")
+    with up() as running:
+        running.until("warning: Agent weather/1 ended with exit code 3")
+        until(lambda: refused(running.port))
+        meseta("agents", "scale", "weather", "0")
+        until(lambda: agents()[0]["desired"] == 0)
+        until(lambda: refused(running.port))
 
 
 def test_a_rolling_restart_under_load_loses_nothing(up: Up) -> None:

@@ -188,6 +188,18 @@ def test_members_are_asked_and_those_that_drain_are_targets_alone() -> None:
     assert document == resolved(), "what was given is as it was"
 
 
+def test_nobody_waits_for_an_agent_that_is_absent() -> None:
+    document = resolved()
+    document["agents"][0]["hold"] = {"requests": 7, "ms": 60_000}
+    placed: Any = place(document, Placement((), {"weather": "ab"}, frozenset({"weather"})))
+    assert placed["agents"][0]["hold"] == {"requests": 7, "ms": 0}
+    assert document["agents"][0]["hold"]["ms"] == 60_000
+    assert place(document, Placement((), {"weather": "ab"}))["agents"][0]["hold"] == {
+        "requests": 7,
+        "ms": 60_000,
+    }
+
+
 def test_nothing_placed_changes_nothing() -> None:
     document = resolved()
     assert place(document, Placement()) is document

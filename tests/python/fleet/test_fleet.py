@@ -289,6 +289,20 @@ def test_an_operator_scales(ship: Ship, spec: Make) -> None:
         ship.fleet.scale("wether", 1)
 
 
+def test_nobody_waits_for_one_that_will_not_come(ship: Ship, spec: Make) -> None:
+    slow = Restart(base_ms=3_600_000, max_ms=3_600_000)
+    ship.follow(spec("--fails", hold_ms=60_000, restart=slow), spec(agent="flights"))
+    ready(ship, "agent/flights/1")
+    until(lambda: ship.plane.placements[-1].absent == {"weather"})
+    ship.fleet.scale("flights", 0)
+    until(lambda: ship.plane.placements[-1].absent == {"weather", "flights"})
+    ship.fleet.scale("flights", None)
+    until(lambda: ship.plane.placements[-1].absent == {"weather"})
+    # It comes soon enough for one that waits longer.
+    ship.follow(spec("--fails", hold_ms=7_200_000, restart=slow), spec(agent="flights"))
+    until(lambda: not ship.plane.placements[-1].absent)
+
+
 def rolled(ship: Ship, generation: int, count: int) -> bool:
     row = ship.row("weather")
     now = [one for one in row["instances"] if one["generation"] == generation and one["state"] == "ready"]
