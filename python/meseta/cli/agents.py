@@ -133,7 +133,7 @@ def _rows(agent: dict[str, Any]) -> list[list[str]]:
     first = [
         clean(agent["id"], 64),
         "crash loop" if agent["crash_loop"] else agent["state"],
-        f"{agent['ready']}/{agent['desired']}",
+        f"{agent['ready']}/{agent['desired']}" + (" by hand" if agent.get("pinned") is not None else ""),
         str(agent["in_flight"]),
         str(agent["waiting"]),
         "" if asked is None else ago(time.time() - asked / 1000),
@@ -144,7 +144,7 @@ def _rows(agent: dict[str, Any]) -> list[list[str]]:
 
 def _instance(one: dict[str, Any]) -> list[str]:
     since, left = one.get("since"), one.get("until_ms")
-    why = clean(one["why"] or "", 100)
+    why = clean(one["why"] or "", 300)
     if left is not None:
         why += f"; next attempt in {left / 1000:.1f} s"
     return [
@@ -167,8 +167,7 @@ def _logs(given: argparse.Namespace, home: Path, terminal: Terminal) -> int:
         return FAILED
     chosen = [number for number in found if given.instance in {None, number}]
     if not chosen and not given.follow:
-        which = "" if given.instance is None else f" instance {given.instance} of"
-        terminal.fail(f"Nothing was printed by{which} an agent `{clean(given.agent)}` in {home}.")
+        terminal.fail(_nothing_printed(given.agent, given.instance if found else None, home))
         return FAILED
     printer = _Printer(terminal, as_json=given.json, numbered=given.instance is None)
     followers: dict[int, Follower] = {}
@@ -187,6 +186,27 @@ def _logs(given: argparse.Namespace, home: Path, terminal: Terminal) -> int:
         time.sleep(FOLLOW_SECONDS)
     printer.end()
     return DONE
+
+
+def _nothing_printed(agent: str, instance: int | None, home: Path) -> str:
+    """Return why there is no output, which the plane may know."""
+    from meseta.control.client import RefusedError, ask
+    from meseta.errors import NotRunningError
+
+    if instance is not None:
+        return f"Instance {instance} of agent `{clean(agent)}` has printed nothing; others have."
+    try:
+        (row,) = ask(home, "agents.list", agent=agent)["agents"]
+    except NotRunningError:
+        return f"There is no output of an agent `{clean(agent)}` in {home}, and Meseta does not run there."
+    except RefusedError as error:
+        return clean(str(error), 300)
+    if row["driver"] == "external":
+        return f"Agent `{clean(agent)}` is run by somebody else, who has what it prints."
+    why = next((one["why"] for one in row["instances"] if one["why"]), None)
+    if why is not None:
+        return f"Agent `{clean(agent)}` has printed nothing: {clean(why, 300)}."
+    return f"Agent `{clean(agent)}` has printed nothing; no process of it was started yet."
 
 
 class _Printer:

@@ -187,7 +187,8 @@ class Crew:
         return [
             one
             for one in self._instances.values()
-            if one.state not in {State.READY, State.DRAINING} and one.failures.total
+            if one.state is State.FAILED
+            or (one.state not in {State.READY, State.DRAINING} and one.failures.total)
         ]
 
     def _state(self, states: set[State], traffic: Traffic) -> str:

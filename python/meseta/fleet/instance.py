@@ -138,7 +138,8 @@ class Instance:
         except CannotStartError as error:
             return str(error)
         self.handle = handle
-        self._become(State.STARTING)
+        # Why the one before failed is told until this one is ready.
+        self._become(State.STARTING, self.why)
         try:
             why = await self._readiness(handle)
             if why is None and not self.retiring:

@@ -12,7 +12,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 FOLDER = "agents"
+LONGEST_LINE = 200
+"""Letters of the last line that are told when an instance failed."""
 _BLOCK = 65_536
+_REMEMBERED = 1_024
 
 
 def folder_of(home: Path, agent: str) -> Path:
@@ -43,13 +46,26 @@ class Output:
         self._half = max(most // 2, 1)
         self._descriptor: int | None = None
         self._size = 0
+        self._end = b""
         with contextlib.suppress(OSError):
             file.parent.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             file.parent.mkdir(mode=0o700, exist_ok=True)
             self._open()
 
+    @property
+    def last_line(self) -> str:
+        """The last line that was printed and is not empty, as a terminal may show it."""
+        lines = self._end.decode("utf-8", "replace").split("\n")
+        shown = ("".join(letter for letter in line if letter.isprintable()).strip() for line in lines)
+        return next((line for line in reversed(list(shown)) if line), "")[:LONGEST_LINE]
+
     def write(self, data: bytes) -> None:
-        """Append, and begin a new file whenever one is full."""
+        """Append what the instance printed."""
+        self._end = (self._end + data[-_REMEMBERED:])[-_REMEMBERED:]
+        self._append(data)
+
+    def _append(self, data: bytes) -> None:
+        """Begin a new file whenever one is full."""
         with contextlib.suppress(OSError):
             while data:
                 room = self._half - self._size
@@ -62,7 +78,7 @@ class Output:
     def note(self, text: str) -> None:
         """Append a line of our own."""
         moment = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-        self.write(f"[meseta] {moment} {text}\n".encode())
+        self._append(f"[meseta] {moment} {text}\n".encode())
 
     def close(self) -> None:
         """Close the file."""
@@ -91,7 +107,7 @@ class Output:
 def numbers(home: Path, agent: str) -> list[int]:
     """Return the instances of an agent that have printed something, in order."""
     with contextlib.suppress(OSError):
-        names = [entry.name for entry in os.scandir(folder_of(home, agent))]
+        names = [entry.name.removesuffix(".1") for entry in os.scandir(folder_of(home, agent))]
         return sorted({int(name[:-4]) for name in names if name.endswith(".log") and name[:-4].isdigit()})
     return []
 

@@ -206,6 +206,8 @@ class Process:
         self._read(_LAST_OUTPUT_BYTES)
         self._close_pipe()
         self._output.note(how)
+        if code and self._output.last_line:
+            how += f"; it last printed: {self._output.last_line}"
         if left:
             self._output.note(f"{left} processes that it had started could not be ended")
         self._output.close()

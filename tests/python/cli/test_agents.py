@@ -253,7 +253,7 @@ def test_scale_and_what_it_says(up: Up) -> None:
         assert json.loads(meseta("agents", "--json").stdout)["agents"] == agents()
         shown = meseta("agents", "list")
         assert shown.returncode == 0
-        assert "2/2" in shown.stdout
+        assert "2/2 by hand" in shown.stdout
         assert "2 ready" in shown.stdout
         assert meseta("agents", "scale", "weather", "auto").stdout == (
             "Agent weather gets as many instances as the file says.\n"
@@ -304,6 +304,29 @@ def test_logs(up: Up) -> None:
         assert "Traceback" not in done.stderr
 
 
+def test_logs_of_one_whose_newer_file_is_gone() -> None:
+    folder = Path(".meseta/agents/weather")
+    folder.mkdir(parents=True)
+    (folder / "1.log.1").write_text("begun\n")
+    assert meseta("agents", "logs", "weather").stdout == "1 | begun\n"
+    done = meseta("agents", "logs", "weather", "--instance", "2")
+    assert (done.returncode, "Instance 2 of agent `weather` has printed nothing" in done.stderr) == (1, True)
+    assert "Meseta does not run there" in meseta("agents", "logs", "flights").stderr
+
+
+def test_logs_of_one_whose_program_is_missing(up: Up) -> None:
+    write()
+    file = Path("meseta.yaml")
+    file.write_text(file.read_text().replace("command: [python", "command: [pythn"))
+    with up() as running:
+        running.until("warning: Agent weather/1 there is no program 'pythn'")
+        done = meseta("agents", "logs", "weather")
+        assert (done.returncode, "has printed nothing: there is no program 'pythn'" in done.stderr) == (
+            1,
+            True,
+        )
+
+
 def test_what_an_agent_prints_does_not_steer_the_terminal() -> None:
     folder = Path(".meseta/agents/weather")
     folder.mkdir(parents=True)
@@ -323,6 +346,10 @@ def test_an_agent_with_an_url_is_listed_and_left_alone(up: Up) -> None:
         running.until("Try:")
         (row,) = agents()
         assert (row["id"], row["driver"], row["state"]) == ("far", "external", "ready")
+        done = meseta("agents", "logs", "far")
+        assert (done.returncode, "is run by somebody else" in done.stderr) == (1, True), done
+        done = meseta("agents", "logs", "fa")
+        assert (done.returncode, "Did you mean `far`?" in done.stderr) == (1, True), done
         done = meseta("agents", "restart", "far")
         assert (done.returncode, "whoever runs it" in done.stderr) == (1, True)
 

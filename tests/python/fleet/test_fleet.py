@@ -129,6 +129,33 @@ def test_ports_that_are_taken(ship: Ship, spec: Make) -> None:
     assert ship.plane.port("agent/weather/1") == port
 
 
+def test_why_one_failed_ends_with_what_it_printed_and_stays(ship: Ship, spec: Make) -> None:
+    ship.follow(spec("--fails", "--why"))
+    why = "ended with exit code 1; it last printed: the fuel is [31mout"
+    until(lambda: ship.said(f"{why}. Next attempt"))
+    # Also while the next attempt is on its way.
+    seen: set[str] = set()
+
+    def look() -> bool:
+        (one,) = ship.row("weather")["instances"]
+        assert one["why"] == why
+        seen.add(one["state"])
+        return {"starting", "failed"} <= seen
+
+    until(look)
+
+
+def test_one_that_does_not_live_is_failed_while_it_ends(ship: Ship, spec: Make, tmp_path: Path) -> None:
+    ship.follow(spec("--stubborn", live=Live("/health", interval_ms=30, failures=3), grace_ms=600_000))
+    ready(ship, "agent/weather/1")
+    (pid,) = ship.pids("weather")
+    (tmp_path / "unwell").touch()
+    row = until(lambda: next((row for row in ship.fleet.rows() if row["ready"] == 0), None))
+    assert row["state"] == "failed"
+    assert "did not show 3 times" in row["instances"][0]["why"]
+    os.kill(pid, signal.SIGKILL)
+
+
 def test_never_ready(ship: Ship, spec: Make) -> None:
     ship.follow(spec("--never-ready", ready=Ready("/health", timeout_ms=3_000, interval_ms=20)))
     until(lambda: ship.said("was not ready within 3 s: GET /health on port"))
