@@ -8,15 +8,15 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tests.waiting import PATIENCE, until
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-PATIENCE = 240.0
 
 AGENT = """
 import meseta
@@ -84,19 +84,19 @@ def agent_pid(folder: Path) -> int:
     """Return the process of the agent."""
     environment = os.environ | {"MESETA_HOME": str(folder / "home")}
     command = [sys.executable, "-m", "meseta", "agents", "list", "--json"]
-    deadline = time.monotonic() + PATIENCE
-    while time.monotonic() < deadline:
+
+    def listed() -> list[int]:
         done = subprocess.run(
             command, cwd=folder, env=environment, capture_output=True, text=True, check=False
         )
-        if done.returncode == 0:
-            rows = json.loads(done.stdout)
-            rows = rows["agents"] if isinstance(rows, dict) else rows
-            pids = [one["pid"] for row in rows for one in row["instances"] if one.get("pid")]
-            if pids:
-                return int(pids[0])
-        time.sleep(0.1)
-    raise AssertionError("no agent is listed")
+        if done.returncode != 0:
+            return []
+        rows = json.loads(done.stdout)
+        rows = rows["agents"] if isinstance(rows, dict) else rows
+        return [int(one["pid"]) for row in rows for one in row["instances"] if one.get("pid")]
+
+    pids: list[int] = until(listed)
+    return pids[0]
 
 
 def test_a_conversation_survives_its_agent_and_meseta(tmp_path: Path) -> None:
@@ -107,9 +107,7 @@ def test_a_conversation_survives_its_agent_and_meseta(tmp_path: Path) -> None:
         pid = agent_pid(tmp_path)
         os.kill(pid, signal.SIGKILL)
         # While it dies it may still take a request, of which nobody then knows whether it was carried out.
-        deadline = time.monotonic() + PATIENCE
-        while Path(f"/proc/{pid}").exists() and time.monotonic() < deadline:
-            time.sleep(0.01)
+        until(lambda: not Path(f"/proc/{pid}").exists())
         assert say(port, "And the second.") == "2: This is the first."
         process.send_signal(signal.SIGKILL)
         process.wait()

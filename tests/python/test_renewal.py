@@ -8,6 +8,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from tests.waiting import PATIENCE
 
 from meseta.config.credentials import (
     AwsRequest,
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 
     from meseta.config.credentials import Request
 
-PATIENCE = 240.0
 ROLE = "arn:aws:iam::123456789012:role/meseta"
 TARGETS = ("amazon_bedrock/*",)
 

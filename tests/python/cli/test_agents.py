@@ -10,11 +10,11 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from tests.waiting import PATIENCE, alive, until
 
 from meseta.control import client as control
 
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 AGENT = Path(__file__).parents[1] / "fleet" / "agent.py"
-PATIENCE = 240.0
-
 Up = Any
 """Starts a `meseta up` with the words that it is given; see conftest.py."""
 
@@ -51,21 +49,6 @@ def meseta(*words: str) -> subprocess.CompletedProcess[str]:
 def agents() -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = control.ask(Path(".meseta"), "agents.list")["agents"]
     return rows
-
-
-def until(condition: Callable[[], Any]) -> Any:
-    deadline = time.monotonic() + PATIENCE
-    while not (found := condition()):
-        assert time.monotonic() < deadline, "it never came to that"
-        time.sleep(0.02)
-    return found
-
-
-def alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in {"Z", "X"}
-    except OSError:
-        return False
 
 
 def ask(port: int, text: str = "Will it rain?", patience: float = PATIENCE) -> tuple[int, str]:

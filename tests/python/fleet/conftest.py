@@ -8,7 +8,6 @@ import random
 import socket
 import sys
 import threading
-import time
 import urllib.request
 from contextlib import ExitStack
 from pathlib import Path
@@ -28,29 +27,9 @@ if TYPE_CHECKING:
     from meseta.fleet.placement import Placed, Placement
     from meseta.renewal import Level
 
-PATIENCE = 240.0
-"""Seconds until a test gives up; nothing is waited for that long unless it is broken."""
-
 AGENT = Path(__file__).with_name("agent.py")
 ADDRESSES = Addresses("http://127.0.0.1:12000", (("assistant", "http://127.0.0.1:8001"),))
 PACE = Pace(tick=0.02, watch=0.05, demand=0.05, refused=0.05, settle=0.3)
-
-
-def until(condition: Callable[[], Any]) -> Any:
-    """Return what a condition gives as soon as it is true."""
-    deadline = time.monotonic() + PATIENCE
-    while not (found := condition()):
-        assert time.monotonic() < deadline, "it never came to that"
-        time.sleep(0.01)
-    return found
-
-
-def alive(pid: int) -> bool:
-    """Whether a process is there and is not a zombie."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in {"Z", "X"}
-    except OSError:
-        return False
 
 
 def get(port: int, path: str = "/health") -> int:

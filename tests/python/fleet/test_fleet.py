@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.waiting import alive, until
 
 from meseta.config.fleet import Live, Ready, Restart
 from meseta.config.secrets import Secret
@@ -22,7 +23,7 @@ from meseta.fleet import process
 from meseta.fleet.instance import QUIET_SECONDS
 from meseta.fleet.scale import Traffic
 
-from .conftest import ADDRESSES, Ship, alive, free_ports, get, replicas, until
+from .conftest import ADDRESSES, Ship, free_ports, get, replicas
 
 Make = Any
 """Makes a specification; see conftest.py."""

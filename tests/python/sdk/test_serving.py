@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
+from tests.waiting import until
 
 import meseta
 from meseta.sdk import server
@@ -401,7 +402,7 @@ def test_a_client_that_leaves_cancels_the_function(stream: bool) -> None:
             connection.sendall(head.encode() + body)
             assert begun.wait(120)
         assert cancelled.wait(120)
-        wait_until(lambda: httpx.get(f"{url}/health", timeout=120).json() == {"active": 0})
+        until(lambda: httpx.get(f"{url}/health", timeout=120).json() == {"active": 0})
 
 
 def test_a_client_that_leaves_is_known_to_a_synchronous_function() -> None:
@@ -503,7 +504,7 @@ def test_a_signal_drains_and_is_a_success(number: signal.Signals, tmp_path: Any)
             lines = response.iter_lines()
             assert "begun" in next(lines)
             process.send_signal(number)
-            wait_until(lambda: refuses(url))
+            until(lambda: refuses(url))
             switch.write_text("go")
             assert any("and ended" in line for line in lines)
         assert process.wait(120) == 0
@@ -516,11 +517,3 @@ def refuses(url: str) -> bool:
     except httpx.TransportError:
         return True
     return False
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    for _ in range(3000):
-        if condition():
-            return
-        time.sleep(0.01)
-    raise AssertionError("it did not come true")
