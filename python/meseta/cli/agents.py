@@ -7,8 +7,9 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-from meseta.cli.running import ago, clean, explain_refusal, home_of, options
-from meseta.cli.terminal import DONE, FAILED, USAGE, Terminal
+from meseta.cli.running import ago, clean, explain_refusal, home_of, options, replacing
+from meseta.cli.terminal import DONE, FAILED, TIMED_OUT, USAGE, Terminal
+from meseta.config.units import parse_duration_ms
 
 if TYPE_CHECKING:
     import argparse
@@ -33,6 +34,8 @@ HEAD = (
 COLOURS = {"ready": "green", "busy": "green", "failed": "red", "starting": "yellow", "draining": "yellow"}
 LINES = 100
 MOST_LINES = 100_000
+LOOK_SECONDS = 0.5
+"""How often `restart --wait` looks."""
 FOLLOW_SECONDS = 0.2
 """How often `logs --follow` looks for more."""
 
@@ -62,6 +65,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--instance", type=int, metavar="NUMBER", help="for logs: of this instance (default: of all)"
     )
+    parser.add_argument(
+        "--wait",
+        metavar="DURATION",
+        help="for restart: return when it is done, with exit code 1 when it fails, or 5 after DURATION",
+    )
     options(parser)
 
 
@@ -84,6 +92,8 @@ def run(given: argparse.Namespace, terminal: Terminal, settings: Settings) -> in
             number = answer["instances"]
             count = f"{number} instance{'s' * (number != 1)}"
             text = f"Restarting {clean(given.agent)}: {count}, one after the other."
+            if given.wait is not None:
+                return _wait(given, home, terminal)
         else:
             answer = ask(home, "agents.scale", agent=given.agent, replicas=given.replicas)
             number = answer["replicas"]
@@ -108,6 +118,13 @@ def _misused(given: argparse.Namespace) -> str | None:
         return f"`{clean(given.replicas)}` is not understood here; name one agent."
     if given.verb != "logs" and (given.follow or given.instance is not None or given.lines != LINES):
         return "`--follow`, `--lines` and `--instance` belong to `logs`."
+    if given.wait is not None:
+        if given.verb != "restart":
+            return "`--wait` belongs to `restart`."
+        try:
+            parse_duration_ms(given.wait)
+        except ValueError as error:
+            return f"`--wait`: {error}"
     if not 0 <= given.lines <= MOST_LINES:
         return f"`--lines` must be from 0 to {MOST_LINES}."
     return None
@@ -124,6 +141,35 @@ def _list(answer: dict[str, Any], terminal: Terminal, *, as_json: bool) -> int:
         for state in dict.fromkeys(states)
     ]
     terminal.say((", ".join(counted) or "There are no agents") + ".")
+    for agent in answer["agents"]:
+        if rollout := replacing(agent):
+            terminal.say(f"{clean(agent['id'], 64)}: {rollout}.")
+    return DONE
+
+
+def _wait(given: argparse.Namespace, home: Path, terminal: Terminal) -> int:
+    """Return when every instance is a new one, when the new ones fail, or when the time is over."""
+    from meseta.control.client import ask
+
+    deadline = time.monotonic() + parse_duration_ms(given.wait) / 1000
+    while True:
+        (row,) = ask(home, "agents.list", agent=given.agent)["agents"]
+        rollout = row["rollout"]
+        new = [one for one in row["instances"] if one["generation"] == row["generation"]]
+        if rollout is None and sum(one["state"] in {"ready", "busy"} for one in new) >= row["desired"]:
+            break
+        if any(one["crash_loop"] for one in new):
+            why = replacing(row) or next((clean(one["why"], 300) for one in new if one["why"]), "crash loop")
+            terminal.fail(f"Restarting {clean(given.agent)} failed: {why}.")
+            return FAILED
+        if time.monotonic() >= deadline:
+            terminal.fail(f"Restarting {clean(given.agent)} goes on: {replacing(row) or 'not ready yet'}.")
+            return TIMED_OUT
+        time.sleep(LOOK_SECONDS)
+    if given.json:
+        terminal.json({"agent": row["id"], "instances": row["desired"]})
+    else:
+        terminal.data(f"Restarted {clean(given.agent)}: {row['desired']} of {row['desired']} replaced.")
     return DONE
 
 

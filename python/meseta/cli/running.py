@@ -77,3 +77,14 @@ def ago(moment: float) -> str:
         if seconds >= 2 * length:
             return f"{seconds // length} {unit}"
     return f"{seconds} s"
+
+
+def replacing(agent: dict[str, Any]) -> str | None:
+    """Return how far the replacing of an agent's instances is; None when nothing is replaced."""
+    rollout = agent.get("rollout")
+    if rollout is None:
+        return None
+    done = f"{rollout['replaced']} of {rollout['of']} replaced"
+    if rollout["why"] is None:
+        return done
+    return f"{done}; the new ones fail: {clean(rollout['why'], 300)}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from meseta.cli.running import ago, clean, explain_refusal, home_of, options
+from meseta.cli.running import ago, clean, explain_refusal, home_of, options, replacing
 from meseta.cli.terminal import DONE, Terminal
 
 if TYPE_CHECKING:
@@ -82,7 +82,9 @@ def _agents(agents: list[dict[str, Any]]) -> Iterator[str]:
     """Yield each agent with its state, and how many instances are ready of those that should be."""
     for agent in agents:
         state = "crash loop" if agent["crash_loop"] else agent["state"]
-        yield f"{clean(agent['id'], 64)} {state} {agent['ready']}/{agent['desired']}"
+        rollout = replacing(agent)
+        more = f" ({rollout})" if rollout else ""
+        yield f"{clean(agent['id'], 64)} {state} {agent['ready']}/{agent['desired']}{more}"
 
 
 def _counters(counters: dict[str, Any]) -> Iterator[str]:

@@ -157,6 +157,7 @@ class Crew:
             "pinned": self._scaler.pinned,
             "crash_loop": any(one.failures.crash_loop for one in self._failing()),
             "generation": self._generation,
+            "rollout": self._rollout(),
             "in_flight": traffic.in_flight,
             "waiting": traffic.waiting,
             "last_request_ms_ago": None if since is None else round(since * 1000),
@@ -182,6 +183,20 @@ class Crew:
         if not task.cancelled() and (error := task.exception()) is not None:
             self._around.report(f"Agent {self.spec.id}/{number}: {type(error).__name__}: {error}", "warn")
         self._around.changed()
+
+    def _rollout(self) -> dict[str, Any] | None:
+        """Return how far the replacing of older instances is; None when none of them is to stay."""
+        old = [one for one in self._instances.values() if one.generation != self._generation]
+        if all(one.retiring for one in old):
+            return None
+        new = [one for one in self._instances.values() if one.generation == self._generation]
+        failing = [one for one in self._failing() if one in new]
+        return {
+            "replaced": sum(one.state is State.READY and not one.retiring for one in new),
+            "of": self._desired,
+            "failed": any(one.failures.crash_loop for one in failing),
+            "why": next((one.why for one in failing if one.why), None),
+        }
 
     def _failing(self) -> list[Instance]:
         return [

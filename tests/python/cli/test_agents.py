@@ -226,6 +226,24 @@ def test_a_changed_file_is_a_rolling_restart(up: Up) -> None:
         assert ask(running.port)[0] == 200, "the one before still answers"
 
 
+def test_a_restart_that_is_waited_for(up: Up) -> None:
+    write(", --fails-later", ", restart: {base: 100ms, max: 200ms, crash_loop: 2}")
+    with up() as running:
+        running.until("Agent weather/1 is ready")
+        before = agents()[0]["instances"][0]["pid"]
+        done = meseta("agents", "restart", "weather", "--wait", "5m")
+        assert (done.returncode, done.stdout) == (0, "Restarted weather: 1 of 1 replaced.\n")
+        assert agents()[0]["instances"][0]["pid"] != before
+        Path("broken").touch()
+        done = meseta("agents", "restart", "weather", "--wait", "5m")
+        assert done.returncode == 1
+        assert "0 of 1 replaced; the new ones fail: ended with exit code 3" in done.stderr
+        assert "weather: 0 of 1 replaced; the new ones fail" in meseta("agents", "list").stderr
+        assert "(0 of 1 replaced; the new ones fail" in meseta("status").stdout
+        for words in (("restart", "weather", "--wait", "soon"), ("list", "--wait", "1m")):
+            assert meseta("agents", *words).returncode == 2
+
+
 def test_scale_and_what_it_says(up: Up) -> None:
     write()
     with up() as running:

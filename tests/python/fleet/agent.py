@@ -64,6 +64,8 @@ def pry(process: int) -> None:
 def main() -> None:
     if "--fails" in sys.argv:
         sys.exit("the fuel is \x1b[31mout" if "--why" in sys.argv else 3)
+    if "--fails-later" in sys.argv and os.path.exists("broken"):
+        sys.exit(3)
     if "--stubborn" in sys.argv:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
     if "--tells" in sys.argv:

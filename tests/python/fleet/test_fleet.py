@@ -406,8 +406,12 @@ def test_a_new_version_that_fails_leaves_the_old_one(ship: Ship, spec: Make) -> 
     until(lambda: ship.said("That is a crash loop"))
     assert ship.plane.members == ["agent/weather/1"]
     assert alive(pid)
+    row = ship.row("weather")
+    assert (row["ready"], row["desired"]) == (1, 1)
+    assert row["rollout"] == {"replaced": 0, "of": 1, "failed": True, "why": "ended with exit code 3"}
     ship.follow(spec("--tells"))
     until(lambda: rolled(ship, 3, 1))
+    assert ship.row("weather")["rollout"] is None
     assert never_fewer(ship, since - 1, 1)
 
 
