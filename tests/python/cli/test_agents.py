@@ -161,8 +161,7 @@ def refused(port: int) -> bool:
 
 
 def test_one_that_will_not_come_is_not_waited_for(up: Up) -> None:
-    # Whoever waits for it gives up later than this test does.
-    write(", --fails", ", restart: {base: 1h, max: 1h}", more="    hold: {timeout: 30m}\n")
+    write(", --fails", ", restart: {base: 1h, max: 1h}")
     with up() as running:
         running.until("warning: Agent weather/1 ended with exit code 3")
         until(lambda: refused(running.port))
