@@ -41,6 +41,8 @@ pub struct Envelope {
     pub structured: bool,
     /// How many answers are wanted; at least 1.
     pub candidates: u64,
+    /// It brings routing preferences of its own, a field that is for the plane and not for a provider.
+    pub preferences: bool,
     pub spans: Spans,
 }
 
@@ -147,6 +149,7 @@ struct Fields<'a> {
     max_output_tokens: Option<u64>,
     structured: bool,
     candidates: Option<u64>,
+    preferences: bool,
     duplicate: Option<&'static str>,
 }
 
@@ -175,6 +178,10 @@ impl<'a> Fields<'a> {
             "response_format" => self.structured |= map.next_value::<Look<Format>>()?.0.json,
             "output_format" => self.structured |= map.next_value::<Look<Filled>>()?.0.0,
             "text" | "output_config" => self.structured |= map.next_value::<Look<Output>>()?.0.json,
+            "routing_preferences" => {
+                self.preferences = true;
+                map.next_value::<Kind>()?;
+            }
             _ => {
                 map.next_value::<Kind>()?;
             }
@@ -188,6 +195,7 @@ impl<'a> Fields<'a> {
             max_output_tokens: self.max_output_tokens,
             structured: self.structured,
             candidates: self.candidates.unwrap_or(1).max(1),
+            preferences: self.preferences,
             ..Envelope::default()
         };
         // serde_json accepted an object, so an opening brace is the first thing behind white space.
@@ -445,6 +453,17 @@ mod tests {
             (r#""web_search_options":{}"#, false),
         ] {
             assert_eq!(responses(&format!(r#"{{"input":"x",{field}}}"#)).acts, expected, "{field}");
+        }
+    }
+
+    #[test]
+    fn sees_preferences_of_the_requests_own_and_nowhere_else() {
+        for (body, there) in [
+            (r#"{"messages":[],"routing_preferences":[]}"#, true),
+            (r#"{"messages":[],"routing\u005fpreferences":null}"#, true),
+            (r#"{"messages":["routing_preferences"],"x":{"routing_preferences":1}}"#, false),
+        ] {
+            assert_eq!(chat(body).unwrap().preferences, there, "{body}");
         }
     }
 

@@ -1,6 +1,5 @@
 //! Routing preferences that a request brings along: they take the place of the configuration's for it, and are not sent on.
 
-use memchr::memmem;
 use meseta_wire::json::Json;
 use serde::Deserialize;
 
@@ -44,7 +43,7 @@ struct Policy {
 
 /// Takes them out of the request.
 pub(crate) fn take(ask: &mut Ask, snapshot: &Snapshot) -> Result<(), Error> {
-    if memmem::find(&ask.body, b"\"routing_preferences\"").is_none() {
+    if !ask.envelope.preferences {
         return Ok(());
     }
     let text = std::str::from_utf8(&ask.body).unwrap_or_default();
