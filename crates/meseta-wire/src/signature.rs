@@ -5,6 +5,9 @@
 //! signature is written `meseta.<family>.<signature>`; one without that mark is the dialect's own.
 
 use std::borrow::Cow;
+use std::sync::LazyLock;
+
+use memchr::memmem::Finder;
 
 /// Who accepts a signature. Anthropic's are valid at Anthropic and at Bedrock alike.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -33,9 +36,12 @@ pub const MARK: &str = "meseta.";
 /// Stands where a dialect demands a signature and there is none.
 pub const UNSIGNED: &str = "meseta.none";
 
+/// Made once: every request is searched.
+static MARKS: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(MARK));
+
 /// Whether a string of a JSON text may begin with a mark, or be [`UNSIGNED`]. Text that only quotes one has a backslash before its quote.
 pub fn is_marked_in(json: &[u8]) -> bool {
-    memchr::memmem::find_iter(json, MARK.as_bytes()).any(|at| {
+    MARKS.find_iter(json).any(|at| {
         let (before, rest) = json.split_at(at);
         let behind = rest.get(MARK.len()..).unwrap_or_default();
         let family = |name: &str| behind.strip_prefix(name.as_bytes()).is_some_and(|it| it.starts_with(b"."));

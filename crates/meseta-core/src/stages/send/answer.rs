@@ -1,9 +1,12 @@
 //! A whole answer, read as its dialect demands and put into the client's. Part of `send`: what cannot be read is a failure
 //! of the target, and nothing has gone to the client yet.
 
+use std::sync::LazyLock;
+
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use http::{StatusCode, response};
+use memchr::memmem::Finder;
 use meseta_wire::dialect::{self, Dialect};
 use meseta_wire::embeddings::{self, EmbeddingsAnswer};
 use meseta_wire::json::Json;
@@ -51,11 +54,14 @@ pub(super) fn read(
 const ANSWERS: [&str; 8] =
     ["choices", "output", "content", "candidates", "data", "embedding", "embeddings", "input_tokens"];
 
+/// Made once: every whole answer is searched.
+static ERROR: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\"error\""));
+
 /// The status that an error with a good one should have: routers that had begun before their provider failed say 200 and
 /// put the error into the body.
 pub(super) fn disguised(body: &[u8]) -> Option<StatusCode> {
     // Few answers have the word, so that few are parsed once more.
-    memchr::memmem::find(body, b"\"error\"")?;
+    ERROR.find(body)?;
     let json = Json::parse(std::str::from_utf8(body).ok()?).ok()?;
     let error = json.get("error").filter(|error| matches!(error, Json::Object(_) | Json::String(_)))?;
     if ANSWERS.iter().any(|key| json.get(key).is_some_and(|value| !matches!(value, Json::Null))) {
