@@ -16,6 +16,7 @@ use crate::error::{Blame, Code, Error, Retry};
 use crate::histories::{KeptBody, Tap};
 use crate::retry_advice::{SHOULD_RETRY, retry_harms};
 use crate::stages::Stage;
+use crate::stages::identify::SESSION;
 use crate::stages::relay::{Body, Inner, Seam};
 use crate::stages::send::content_type_is;
 use crate::stages::translate::seconds;
@@ -26,8 +27,6 @@ pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-meseta-requ
 pub(crate) const MODEL: HeaderName = HeaderName::from_static("x-meseta-model");
 /// Which name of the configuration led there.
 pub(crate) const ROUTE: HeaderName = HeaderName::from_static("x-meseta-route");
-/// The name under which the conversation is kept.
-pub(crate) const SESSION: HeaderName = HeaderName::from_static("x-meseta-session");
 /// The agents that the answer is of; of an error, those that were asked.
 pub(crate) const AGENTS: HeaderName = HeaderName::from_static("x-meseta-agents");
 /// The agents that were asked and have no part in the answer.
@@ -40,19 +39,21 @@ const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// The headers that every answer of a listener carries.
 pub(crate) fn sign(headers: &mut HeaderMap, trip: &Trip) {
-    if let Ok(id) = HeaderValue::from_str(trip.id.text().as_str()) {
-        headers.insert(REQUEST_ID, id);
+    if let Some(dropped) = trip.answer.dropped.as_deref().and_then(|text| HeaderValue::from_str(text).ok()) {
+        headers.insert(DROPPED, dropped);
+    }
+    // The rest is said of the client's own request alone.
+    if trip.is_hop() {
+        return;
     }
     // Where the SDKs of the two look for it.
     let own = match trip.dialect {
         Dialect::AnthropicMessages => HeaderName::from_static("request-id"),
         _ => HeaderName::from_static("x-request-id"),
     };
-    if let (false, Ok(id)) = (headers.contains_key(&own), HeaderValue::from_str(&trip.id.text())) {
-        headers.insert(own, id);
-    }
-    if let Some(dropped) = trip.answer.dropped.as_deref().and_then(|text| HeaderValue::from_str(text).ok()) {
-        headers.insert(DROPPED, dropped);
+    if let Ok(id) = HeaderValue::from_maybe_shared(Bytes::from(trip.id.text())) {
+        headers.entry(own).or_insert_with(|| id.clone());
+        headers.insert(REQUEST_ID, id);
     }
     if !trip.attempts.is_empty() {
         headers.insert(ATTEMPTS, HeaderValue::from(trip.attempts.len()));
@@ -96,13 +97,8 @@ pub(crate) fn failure(mut trip: Trip, error: &Error) -> Response<Body> {
 pub(crate) fn inner(mut trip: Trip, response: Response<Body>, ended: Ended) -> Response<Body> {
     trip.enter(Stage::Relay);
     let (mut head, body) = response.into_parts();
-    for name in [
-        REQUEST_ID,
-        ATTEMPTS,
-        ROUTE,
-        HeaderName::from_static("request-id"),
-        HeaderName::from_static("x-request-id"),
-    ] {
+    // The name by which an agent knows the request is not the client's.
+    for name in [HeaderName::from_static("request-id"), HeaderName::from_static("x-request-id")] {
         head.headers.remove(name);
     }
     sign(&mut head.headers, &trip);
@@ -120,6 +116,7 @@ pub(crate) fn inner(mut trip: Trip, response: Response<Body>, ended: Ended) -> R
         return Response::from_parts(head, body);
     };
     if let Ok(session) = HeaderValue::from_str(&turn.session) {
+        // The name under which the conversation is kept.
         head.headers.insert(SESSION, session);
     }
     let streamed = content_type_is(&head.headers, b"text/event-stream");

@@ -155,6 +155,15 @@ impl Ended {
     }
 }
 
+/// A path, long enough for any endpoint of ours, short enough for a log under attack.
+fn shown(path: &str) -> &str {
+    const MOST: usize = 128;
+    if path.len() <= MOST {
+        return path;
+    }
+    path.char_indices().nth(MOST).and_then(|(end, _)| path.get(..end)).unwrap_or(path)
+}
+
 /// Milliseconds since 1970.
 pub(crate) fn now_ms() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -179,8 +188,7 @@ impl Trip {
             door,
             started: Instant::now(),
             method,
-            // Long enough for any endpoint of ours, short enough for a log under attack.
-            path: path.chars().take(128).collect(),
+            path: shown(path).to_owned(),
             ask: AskNotes::default(),
             attempts: Attempts::default(),
             answer: AnswerNotes::default(),
@@ -329,5 +337,19 @@ impl Drop for Trip {
         }
         settle::settle(self);
         record::record(self);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_cut_between_two_characters() {
+        assert_eq!(shown("/v1/models"), "/v1/models");
+        let accents = "é".repeat(128);
+        assert_eq!(shown(&accents), accents);
+        assert_eq!(shown(&format!("{accents}x")), accents);
+        assert_eq!(shown(&"/".repeat(10_000)), "/".repeat(128));
     }
 }

@@ -28,12 +28,21 @@ impl RequestId {
 
     /// `req_` and sixteen hex digits.
     pub fn text(self) -> String {
-        format!("req_{}", self.hex())
+        self.behind("req_")
     }
 
     /// The digits alone, for dialects that have prefixes of their own.
     pub fn hex(self) -> String {
-        format!("{:016x}", self.0)
+        self.behind("")
+    }
+
+    /// Every answer carries it, so it is written without the machinery of `format!`.
+    fn behind(self, prefix: &str) -> String {
+        let digit = |place: u32| char::from_digit((self.0.cast_unsigned() >> (4 * place) & 0xf) as u32, 16);
+        let mut text = String::with_capacity(prefix.len() + 16);
+        text.push_str(prefix);
+        text.extend((0..16).rev().filter_map(digit));
+        text
     }
 }
 

@@ -19,15 +19,12 @@ use crate::handle::{Journey, Outbound, answer, walk};
 use crate::health::backoff::backoff;
 use crate::plan::Plan;
 use crate::stages::choose::{not_found, plan};
+use crate::stages::identify::{RUN, SESSION, TAGS, TRACE};
 use crate::stages::read::Ask;
 use crate::stages::relay::Body;
 use crate::trip::{Ended, Trip, now_ms};
 
-const SESSION: HeaderName = HeaderName::from_static("x-meseta-session");
-const RUN: HeaderName = HeaderName::from_static("x-meseta-run");
-const TAGS: HeaderName = HeaderName::from_static("x-meseta-tags");
 const DEADLINE: HeaderName = HeaderName::from_static("x-meseta-deadline");
-const TRACE: HeaderName = HeaderName::from_static("traceparent");
 
 /// The longest pause before an agent that nobody reached is tried again; it doubles up to the other.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);

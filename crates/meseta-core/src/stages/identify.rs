@@ -15,6 +15,12 @@ use crate::trip::{Trip, now_ms};
 /// Beats the other two, so that `authorization` stays free for a provider that is called with the client's own key.
 pub(crate) const MESETA_KEY: HeaderName = HeaderName::from_static("x-meseta-key");
 pub(crate) const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
+pub(crate) const SESSION: HeaderName = HeaderName::from_static("x-meseta-session");
+pub(crate) const RUN: HeaderName = HeaderName::from_static("x-meseta-run");
+pub(crate) const TAGS: HeaderName = HeaderName::from_static("x-meseta-tags");
+pub(crate) const TRACE: HeaderName = HeaderName::from_static("traceparent");
+/// Plano's name for a session.
+const AFFINITY: HeaderName = HeaderName::from_static("x-model-affinity");
 
 /// Longest name of a session, run or tag list that is kept.
 const LABEL_BYTES: usize = 256;
@@ -75,14 +81,14 @@ pub(crate) fn identify(trip: &mut Trip, listener: &Listener, headers: &HeaderMap
         trip.ask.tenant = Some(agent.tenant.clone());
         trip.ask.caller = Some(agent.id.clone());
     }
-    trip.ask.session = label(headers, "x-meseta-session")?;
+    trip.ask.session = label(headers, &SESSION)?;
     if trip.ask.session.is_none() {
-        // Plano's name for it; a client that sends it does not know our rules for labels.
-        trip.ask.session = label(headers, "x-model-affinity").ok().flatten();
+        // A client that sends this one does not know our rules for labels.
+        trip.ask.session = label(headers, &AFFINITY).ok().flatten();
     }
-    trip.ask.run = label(headers, "x-meseta-run")?;
-    trip.ask.tags = label(headers, "x-meseta-tags")?;
-    trip.ask.trace = headers.get("traceparent").and_then(|value| value.to_str().ok()).and_then(trace_id);
+    trip.ask.run = label(headers, &RUN)?;
+    trip.ask.tags = label(headers, &TAGS)?;
+    trip.ask.trace = headers.get(TRACE).and_then(|value| value.to_str().ok()).and_then(trace_id);
     descend(trip, headers, &mut tenant);
     Ok(Caller { scope, credential_is_ours, tenant })
 }
@@ -185,7 +191,7 @@ fn bearer(value: &[u8]) -> Option<&[u8]> {
     scheme.eq_ignore_ascii_case(b"bearer ").then(|| key.trim_ascii())
 }
 
-fn label(headers: &HeaderMap, name: &'static str) -> Result<Option<String>, Error> {
+fn label(headers: &HeaderMap, name: &HeaderName) -> Result<Option<String>, Error> {
     let Some(value) = headers.get(name) else { return Ok(None) };
     match value.to_str() {
         Ok(text) if text.len() <= LABEL_BYTES => Ok(Some(text.to_owned())),
@@ -193,7 +199,7 @@ fn label(headers: &HeaderMap, name: &'static str) -> Result<Option<String>, Erro
             Code::RequestInvalidHeader,
             format!("The header {name} must be at most {LABEL_BYTES} visible ASCII characters."),
         )
-        .with_param(name)),
+        .with_param(name.as_str().to_owned())),
     }
 }
 

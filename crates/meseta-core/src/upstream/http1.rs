@@ -10,6 +10,7 @@
 
 use std::future::poll_fn;
 use std::io;
+use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker, ready};
 
@@ -246,9 +247,10 @@ fn parse_head(buffer: &mut BytesMut) -> Result<Option<(Response<()>, Framing)>, 
     if buffer.is_empty() {
         return Ok(None);
     }
-    let mut slots = [httparse::EMPTY_HEADER; HEADERS];
-    let mut parsed = httparse::Response::new(&mut slots);
-    let length = match parsed.parse(buffer) {
+    let mut slots = [const { MaybeUninit::uninit() }; HEADERS];
+    let mut parsed = httparse::Response::new(&mut []);
+    let config = httparse::ParserConfig::default();
+    let length = match config.parse_response_with_uninit_headers(&mut parsed, buffer, &mut slots) {
         Ok(httparse::Status::Complete(length)) => length,
         Ok(httparse::Status::Partial) if buffer.len() < HEAD_BYTES => return Ok(None),
         Ok(httparse::Status::Partial) => return Err(Failure::Protocol("its head is too large")),
@@ -275,7 +277,8 @@ fn parse_head(buffer: &mut BytesMut) -> Result<Option<(Response<()>, Framing)>, 
     let mut response = Response::new(());
     *response.status_mut() = status;
     let headers = response.headers_mut();
-    headers.reserve(places.len());
+    // What we add on the way to the client finds room, so that nothing is moved for it.
+    headers.reserve(places.len() + 8);
     for (name, place) in places {
         let value = HeaderValue::from_maybe_shared(head.slice(place))
             .map_err(|_| Failure::Protocol("a header's value is none"))?;
