@@ -178,7 +178,7 @@ impl Journey {
     pub fn next(&mut self, trip: &mut Trip, lost: Lost) -> Next {
         let may_repeat = self.may_repeat();
         trip.acted |= !may_repeat && lost.failed.may_have_acted;
-        let left = [trip.left(), self.plan.policy.left(trip.started.elapsed())];
+        let left = [trip.left(), self.plan.policy.left(trip.started)];
         let terms = Terms { may_repeat, left: left.into_iter().flatten().min() };
         let budget = || trip.worker.shared.retry_budget.load().withdraw(Instant::now());
         self.plan.spend(&lost.choice, *lost.failed, &terms, &trip.worker.dice, budget)

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use meseta_wire::failure::Cause;
 
@@ -161,8 +161,8 @@ impl Policy {
     }
 
     /// How much is left of the pool's time for a whole request, every try included; `None` where it sets none.
-    pub fn left(&self, since_request: Duration) -> Option<Duration> {
-        self.timeouts.as_ref().map(|limits| limits.total.saturating_sub(since_request))
+    pub fn left(&self, started: Instant) -> Option<Duration> {
+        self.timeouts.as_ref().map(|limits| limits.total.saturating_sub(started.elapsed()))
     }
 
     /// The limits of a call to a target of the pool: the tighter ones of both.

@@ -295,13 +295,14 @@ impl Trip {
         Progress { since_request, since_told, whole: !self.ask.stream }
     }
 
-    /// Notes that a stage begins. A stage that a retry enters again keeps its first time.
-    pub fn enter(&mut self, stage: Stage) {
+    /// Notes that a stage begins, and says when. A stage that a retry enters again keeps its first time.
+    pub fn enter(&mut self, stage: Stage) -> u32 {
         let now = self.now();
         let slot = &mut self.stages[stage as usize];
         if *slot == u32::MAX {
             *slot = now;
         }
+        now
     }
 
     /// The stages that were passed, in order, with the microsecond at which each began.

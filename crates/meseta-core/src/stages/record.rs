@@ -9,7 +9,7 @@ use crate::stages::Stage;
 use crate::trip::Trip;
 
 pub(crate) fn record(trip: &mut Trip) {
-    trip.enter(Stage::Record);
+    let duration = trip.enter(Stage::Record);
     let counters = &trip.worker.shared.counters;
     if !trip.is_hop() {
         counters.in_flight.fetch_sub(1, Ordering::Relaxed);
@@ -22,12 +22,11 @@ pub(crate) fn record(trip: &mut Trip) {
     }
     let worker = trip.worker.clone();
     if let Some(log) = &worker.log {
-        log.append(row(trip));
+        log.append(row(trip, duration));
     }
 }
 
-fn row(trip: &mut Trip) -> Box<Row> {
-    let duration = trip.now();
+fn row(trip: &mut Trip, duration: u32) -> Box<Row> {
     let stages = trip.stages().collect();
     let attempts = trip.attempts.take();
     let answered = answering(&attempts);

@@ -132,7 +132,7 @@ impl Sending {
         let Picked { choice, ticket, track } = picked;
         let policy = &journey.plan.policy;
         let configured = policy.timeouts(&choice.member.target);
-        let left = policy.left(trip.started.elapsed()).unwrap_or(configured.total);
+        let left = policy.left(trip.started).unwrap_or(configured.total);
         let Ok(timeouts) = trip.shorten(Timeouts { total: configured.total.min(left), ..configured }) else {
             return Err(Lost::of(choice, late_for_client().into()));
         };
@@ -292,7 +292,8 @@ fn whole(
         keep.put(text);
     }
     if let Some(ticket) = ticket.take() {
-        let (after, now) = (began.elapsed(), std::time::Instant::now());
+        let now = Instant::now();
+        let (after, now) = (now - began, now.into_std());
         ticket.complete(after, now);
         sending.worker.shared.paces.observe(&sending.choice.member, after, now);
     }
@@ -326,8 +327,8 @@ async fn exchange(
             let by_client = error.code == Code::UpstreamConnectTimeout && timeouts.by_client.connect;
             Failed::unsent(if by_client { late_for_client() } else { error })
         })?;
-        let now = track.now();
-        track.note(|attempt| attempt.connected = (!lease.reused()).then_some(now));
+        let connected = (!lease.reused()).then(|| track.now());
+        track.note(|attempt| attempt.connected = connected);
         // What the client's patience has shortened counts from the beginning.
         let sooner = timeouts.first_token < target.timeouts.first_token;
         let from = if sooner { began } else { Instant::now() };

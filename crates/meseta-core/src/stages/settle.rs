@@ -8,8 +8,7 @@ use crate::stages::Stage;
 use crate::trip::Trip;
 
 pub(crate) fn settle(trip: &mut Trip) {
-    trip.enter(Stage::Settle);
-    let now = trip.now();
+    let now = trip.enter(Stage::Settle);
     let outcome = trip.outcome;
     let asked = trip.ask.tokens;
     let mut used = 0_u64;
