@@ -62,6 +62,8 @@ pub struct Hedge {
     /// `None`: what the target's own past says.
     pub after: Option<Duration>,
     pub minimum: Duration,
+    /// What its calls cost is reckoned in dollars: every member has a price for input.
+    pub in_dollars: bool,
     percent: f64,
     /// What hedges of this pool have cost. It outlives a reload that does not change it.
     pub(crate) cap: Arc<SpendCap>,
@@ -218,6 +220,7 @@ impl Pool {
             hedge => hedge.map(|hedge| Hedge {
                 after: (hedge.after_ms > 0).then(|| Duration::from_millis(hedge.after_ms)),
                 minimum: Duration::from_millis(hedge.minimum_ms),
+                in_dollars: members.iter().all(|member| member.target.input_price().is_some()),
                 percent: hedge.spend_percent,
                 cap: before
                     .and_then(|pool| pool.policy.hedge.as_ref())

@@ -142,6 +142,11 @@ const FRAMING_HEADERS: [&str; 8] =
     ["connection", "content-length", "expect", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade"];
 
 impl Target {
+    /// Dollars for a million tokens of input.
+    pub fn input_price(&self) -> Option<f64> {
+        self.price.as_ref().and_then(|price| price.input)
+    }
+
     /// Whether a client of this dialect can be served without a translation.
     pub fn speaks(&self, dialect: Dialect) -> bool {
         self.dialects.contains(&dialect)

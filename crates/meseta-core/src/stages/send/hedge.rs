@@ -10,7 +10,7 @@ use crate::error::Code;
 use crate::handle::Journey;
 use crate::health::budget::Amount;
 use crate::plan::Choice;
-use crate::snapshot::Target;
+use crate::pool::Hedge;
 use crate::stages::Stage;
 use crate::stages::pick::pick_second;
 use crate::stages::send::{Answer, Lost, Sending, send};
@@ -72,7 +72,7 @@ fn patience(trip: &Trip, journey: &Journey, sending: &Sending) -> Option<Duratio
     if journey.ask.envelope.acts || journey.plan.members().count() < 2 {
         return None;
     }
-    hedge.cap.spent(expected_cost(trip, journey, &sending.choice), Instant::now());
+    hedge.cap.spent(expected_cost(trip, hedge, &sending.choice), Instant::now());
     let own = || sending.choice.member.target.health.quantile(0.95);
     Some(hedge.after.or_else(own)?.max(hedge.minimum))
 }
@@ -80,11 +80,12 @@ fn patience(trip: &Trip, journey: &Journey, sending: &Sending) -> Option<Duratio
 /// The call beside the first, if there is a target for it and the pool's hedges may still cost something.
 fn second(trip: &mut Trip, journey: &mut Journey, first: &Choice) -> Option<Sending> {
     let picked = pick_second(trip, &mut journey.plan, first)?;
-    let expected = expected_cost(trip, journey, &picked.choice);
-    let cap = journey.plan.policy.hedge.as_ref().map(|hedge| hedge.cap.clone())?;
     let track = picked.track.clone();
-    let translated =
-        if cap.reserve(expected, Instant::now()) { Some(translate(trip, journey, picked)) } else { None };
+    let may_cost =
+        journey.plan.policy.hedge.as_ref().is_some_and(|hedge| {
+            hedge.cap.reserve(expected_cost(trip, hedge, &picked.choice), Instant::now())
+        });
+    let translated = may_cost.then(|| translate(trip, journey, picked));
     match translated {
         Some(Ok(Translated::Ready(sending))) => Some(*sending),
         // It would cost too much, or there is nothing to ask.
@@ -102,12 +103,10 @@ fn second(trip: &mut Trip, journey: &mut Journey, first: &Choice) -> Option<Send
 
 /// What asking costs whether or not the answer is used: the prompt. In dollars where every member of the pool has a
 /// price, else in tokens: what one of them earns in money, another one could not spend in tokens.
-fn expected_cost(trip: &Trip, journey: &Journey, choice: &Choice) -> Amount {
+fn expected_cost(trip: &Trip, hedge: &Hedge, choice: &Choice) -> Amount {
     let tokens = trip.ask.tokens;
-    let price = |target: &Target| target.price.as_ref().and_then(|price| price.input);
-    let priced = journey.plan.members().all(|member| price(&member.target).is_some());
     #[expect(clippy::cast_precision_loss, reason = "a count of tokens is below 2^53")]
-    match price(&choice.member.target).filter(|_| priced) {
+    match choice.member.target.input_price().filter(|_| hedge.in_dollars) {
         Some(price) => Amount::Dollars(tokens as f64 * price / 1e6),
         None => Amount::Tokens(tokens),
     }
