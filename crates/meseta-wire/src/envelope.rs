@@ -20,7 +20,7 @@ use tools::Tools;
 
 /// What a client asked for, as far as routing needs to know.
 #[allow(clippy::struct_excessive_bools)] // They are independent of each other, and none is a state.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Envelope {
     /// The decoded model name; `None` when the key is absent or null.
     pub model: Option<String>,
@@ -47,7 +47,7 @@ pub struct Envelope {
 }
 
 /// Where the acted-on values stand in the document, as byte ranges of the JSON text.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Spans {
     /// Just behind the opening brace: where a missing key may be inserted.
     pub opening: usize,

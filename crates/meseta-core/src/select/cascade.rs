@@ -87,6 +87,11 @@ impl Cascade {
         self.rules.is_empty()
     }
 
+    /// Whether the same is chosen whatever is said.
+    pub fn is_settled(&self) -> bool {
+        self.rules.is_empty() && self.names.len() == 1 && self.default.is_some()
+    }
+
     /// Who is to go on with a conversation in which somebody has answered already: only a model can judge that, and its
     /// word that nobody is needed is an answer.
     pub async fn go_on(

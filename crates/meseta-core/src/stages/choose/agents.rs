@@ -35,8 +35,9 @@ pub(crate) async fn agents(trip: &mut Trip, rules: &Orchestration, ask: &Ask) ->
             None => Err(unknown(rules, &named)),
         };
     }
-    let text = std::str::from_utf8(&ask.body).unwrap_or_default();
-    let json = Json::parse(text).unwrap_or(Json::Null);
+    // Pay only for what is used: nothing is read where it makes no difference.
+    let read = if rules.cascade.is_settled() { &[] } else { &*ask.body };
+    let json = std::str::from_utf8(read).ok().and_then(|text| Json::parse(text).ok()).unwrap_or(Json::Null);
     let turns = Turns::read(ask.call.dialect(), &json);
     let asked = turns.current().0.into_owned();
     if let Some(turn) = resumed(trip, rules, ask, &turns) {
