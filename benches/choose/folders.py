@@ -24,7 +24,7 @@ COUNTS = (0, 1, 3, 10)
 MAX_TURNS = 3000
 FEW = 6
 """Routes of a small collection, of which draws are made: what most files have."""
-DRAWS = 12
+DRAWS = 4
 TURNS_OF_A_DRAW = 120
 
 

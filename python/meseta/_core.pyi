@@ -21,7 +21,7 @@ class Chooser:
         """
         `choose` for many turns without threads.
         """
-    def decide(self, /, turn: str, thread: SupportsGetItem[int, str] | None = None, threshold: SupportsFloat | SupportsIndex = 0.4, margin: SupportsFloat | SupportsIndex = 0.1) -> list[str]:
+    def decide(self, /, turn: str, thread: SupportsGetItem[int, str] | None = None, threshold: SupportsFloat | SupportsIndex = 0.5, margin: SupportsFloat | SupportsIndex = 0.1) -> list[str]:
         """
         The routes that the turn asks for, in the order in which it mentions them; none if nothing fits well enough.
         """

@@ -55,7 +55,7 @@ impl Chooser {
     }
 
     /// The routes that the turn asks for, in the order in which it mentions them; none if nothing fits well enough.
-    #[pyo3(signature = (turn, thread = None, threshold = 0.4, margin = 0.1))]
+    #[pyo3(signature = (turn, thread = None, threshold = 0.5, margin = 0.1))]
     fn decide(
         &self,
         py: Python<'_>,
