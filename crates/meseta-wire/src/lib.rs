@@ -20,6 +20,7 @@ pub mod eventstream;
 pub mod failure;
 pub mod feature;
 mod fingerprint;
+pub mod form;
 pub mod gemini;
 pub mod history;
 pub mod json;

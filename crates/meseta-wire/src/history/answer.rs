@@ -1,12 +1,12 @@
 //! The message that an answer is, read from the bytes that go to the client.
 
-use std::borrow::Cow;
 use std::fmt;
 
 use super::Kept;
 use super::stored::{Inline, write};
-use crate::conversation::{Block, Delta, Event, Message, Part, Role, Text, Thought, ToolCall};
+use crate::conversation::{Delta, Event, Message, Part, Role};
 use crate::dialect::{Dialect, StreamDecoder, decode_answer};
+use crate::form::Gathered;
 use crate::json::Json;
 use crate::sse::{self, Cursor};
 
@@ -67,7 +67,7 @@ struct Stream {
     held: Vec<u8>,
     cursor: Cursor,
     decoder: StreamDecoder,
-    written: Written,
+    gathered: Gathered,
     /// The last word has been said.
     closed: bool,
 }
@@ -80,7 +80,7 @@ impl AnswerReader {
                 held: Vec::new(),
                 cursor: Cursor::default(),
                 decoder: StreamDecoder::new(dialect),
-                written: Written::default(),
+                gathered: Gathered::new(limit),
                 closed: false,
             }))
         } else {
@@ -161,16 +161,18 @@ impl Stream {
             if data.is_empty() {
                 continue;
             }
-            let written = &mut self.written;
+            let gathered = &mut self.gathered;
             let mut failed = false;
             let open = self.decoder.event("", &data, &mut |event| match event {
                 Event::Failed(_) => failed = true,
-                event => written.take(event, limit),
+                // They are not kept.
+                Event::Delta { delta: Delta::Logprobs(_), .. } => {}
+                event => gathered.take(event),
             });
             if failed {
                 return Err(Broken::Failed);
             }
-            if written.too_long {
+            if gathered.is_too_long() {
                 return Err(Broken::TooLong);
             }
             self.closed = !open;
@@ -189,11 +191,13 @@ impl Stream {
             })?;
         }
         if !self.closed {
-            let written = &mut self.written;
+            let gathered = &mut self.gathered;
             let mut failed = false;
             let whole = self.decoder.end(&mut |event| match event {
                 Event::Failed(_) => failed = true,
-                event => written.take(event, limit),
+                // They are not kept.
+                Event::Delta { delta: Delta::Logprobs(_), .. } => {}
+                event => gathered.take(event),
             });
             if failed {
                 return Err(Broken::Failed);
@@ -202,96 +206,6 @@ impl Stream {
                 return Err(Broken::CutOff);
             }
         }
-        Ok(self.written.blocks.into_iter().map(|(_, part)| part).collect())
-    }
-}
-
-/// The parts of a streamed answer as far as they have come.
-#[derive(Default)]
-struct Written {
-    blocks: Vec<(u32, Part<'static>)>,
-    bytes: usize,
-    too_long: bool,
-}
-
-/// What a block takes besides its text, as it is kept and at the least, so that empty ones are not free.
-const BLOCK_BYTES: usize = 24;
-
-impl Written {
-    fn take(&mut self, event: Event<'_>, limit: usize) {
-        let size = match &event {
-            Event::BlockBegin { block: Block::RedactedThought(signature), .. } => signature.value.len(),
-            Event::BlockBegin { block: Block::ToolCall { id, name, .. }, .. } => id.len() + name.len(),
-            Event::BlockBegin { .. } => 0,
-            Event::Delta { delta, .. } => delta_bytes(delta),
-            _ => return,
-        };
-        let size = if matches!(event, Event::BlockBegin { .. }) { size + BLOCK_BYTES } else { size };
-        self.bytes = self.bytes.saturating_add(size);
-        if self.bytes > limit {
-            self.too_long = true;
-            return;
-        }
-        match event {
-            Event::BlockBegin { index, block } => self.blocks.push((index, begun(block))),
-            Event::Delta { index, delta } => {
-                // A delta is nearly always of the newest block.
-                let block = self.blocks.iter_mut().rev().find(|(number, _)| *number == index);
-                if let Some((_, part)) = block {
-                    add(part, delta);
-                }
-            }
-            _ => {}
-        }
-    }
-}
-
-fn delta_bytes(delta: &Delta<'_>) -> usize {
-    let length = |text: &Option<Cow<'_, str>>| text.as_ref().map_or(0, |text| text.len());
-    match delta {
-        Delta::Text(text) | Delta::Refusal(text) | Delta::Thought(text) | Delta::Arguments(text) => {
-            text.len()
-        }
-        Delta::Signature(signature) => signature.value.len(),
-        Delta::Citation(citation) => {
-            BLOCK_BYTES + length(&citation.url) + length(&citation.title) + length(&citation.cited)
-        }
-        Delta::Logprobs(_) => 0,
-    }
-}
-
-fn begun(block: Block<'_>) -> Part<'static> {
-    match block.into_owned() {
-        Block::Text => Part::Text(Text::default()),
-        Block::Refusal => Part::Refusal(Cow::Borrowed("")),
-        Block::Thought { id } => Part::Thought(Thought { id, ..Thought::default() }),
-        Block::RedactedThought(signature) => {
-            Part::Thought(Thought { signature: Some(signature), redacted: true, ..Thought::default() })
-        }
-        Block::ToolCall { id, name, custom, signature } => Part::ToolCall(ToolCall {
-            id,
-            name,
-            arguments: Cow::Borrowed(""),
-            custom,
-            signature,
-            cache: None,
-        }),
-    }
-}
-
-fn add(part: &mut Part<'static>, delta: Delta<'_>) {
-    match (part, delta) {
-        (Part::Text(text), Delta::Text(piece)) => text.text.to_mut().push_str(&piece),
-        (Part::Text(text), Delta::Citation(citation)) => text.citations.push(citation.into_owned()),
-        (Part::Refusal(text), Delta::Refusal(piece)) => text.to_mut().push_str(&piece),
-        (Part::Thought(thought), Delta::Thought(piece)) => thought.text.to_mut().push_str(&piece),
-        (Part::Thought(thought), Delta::Signature(signature)) => {
-            thought.signature = Some(signature.into_owned());
-        }
-        (Part::ToolCall(call), Delta::Arguments(piece)) => call.arguments.to_mut().push_str(&piece),
-        (Part::ToolCall(call), Delta::Signature(signature)) => {
-            call.signature = Some(signature.into_owned());
-        }
-        _ => {}
+        Ok(self.gathered.into_parts())
     }
 }
