@@ -12,6 +12,7 @@ use crate::dialect::Dialect;
 use crate::json::Json;
 use crate::messages::Counts;
 use crate::responses;
+use crate::shape::Malformed;
 use crate::usage::{Chat, Usage};
 
 /// The usage that a whole answer reports; an error means that the body is not a JSON object.
@@ -33,6 +34,33 @@ pub fn answer(dialect: Dialect, body: &[u8]) -> Result<Option<Usage>, serde_json
 /// Whether a body is JSON of any kind.
 pub fn is_json(body: &[u8]) -> bool {
     serde_json::from_slice::<IgnoredAny>(body).is_ok()
+}
+
+/// Whether a JSON object is a whole answer at all: it has the list in which its dialect holds what is said.
+pub fn check_answer(dialect: Dialect, body: &[u8]) -> Result<(), Malformed> {
+    #[derive(Deserialize)]
+    struct Body<'a> {
+        #[serde(borrow, default)]
+        choices: Option<&'a RawValue>,
+        #[serde(borrow, default)]
+        output: Option<&'a RawValue>,
+        #[serde(borrow, default)]
+        content: Option<&'a RawValue>,
+    }
+    let read: Body<'_> = serde_json::from_slice(body).map_err(|_| Malformed::here("is no JSON object"))?;
+    let (key, list) = match dialect {
+        Dialect::OpenaiResponses => ("output", read.output),
+        Dialect::AnthropicMessages => ("content", read.content),
+        _ => ("choices", read.choices),
+    };
+    let list = list.ok_or_else(|| Malformed::at(key, "is missing"))?;
+    let list: Vec<IgnoredAny> =
+        serde_json::from_str(list.get()).map_err(|_| Malformed::at(key, "must be an array"))?;
+    // Of the others, an answer that says nothing has an empty list.
+    if list.is_empty() && key == "choices" {
+        return Err(Malformed::at(key, "must not be empty"));
+    }
+    Ok(())
 }
 
 /// The counts that a `usage` object holds, read by the dialect that it is in.
@@ -258,6 +286,22 @@ mod tests {
             assert!(is_json(body.as_bytes()));
         }
         assert!(!is_json(b"") && !is_json(b"<html>") && !is_json(b"[1"));
+    }
+
+    #[test]
+    fn a_whole_answer_has_the_list_of_its_dialect() {
+        for (dialect, good) in [
+            (Dialect::OpenaiChat, r#"{"choices":[{}]}"#),
+            (Dialect::OpenaiResponses, r#"{"output":[],"error":{"message":"no"}}"#),
+            (Dialect::AnthropicMessages, r#"{"content":[]}"#),
+        ] {
+            assert_eq!(check_answer(dialect, good.as_bytes()), Ok(()));
+            for bad in
+                ["{}", "[]", "7", "{", r#"{"choices":[],"output":{},"content":"a"}"#, r#"{"choices":null}"#]
+            {
+                assert!(check_answer(dialect, bad.as_bytes()).is_err(), "{dialect:?} {bad}");
+            }
+        }
     }
 
     #[test]

@@ -3,15 +3,16 @@
 
 mod answer;
 mod clock;
+mod collect;
 mod failed;
+mod form;
 mod hedge;
 mod opening;
 mod source;
 
-use std::future::poll_fn;
 use std::rc::Rc;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, LOCATION};
 use http::{HeaderMap, Response, response};
 use meseta_wire::dialect::Dialect;
@@ -30,11 +31,13 @@ use crate::plan::Choice;
 use crate::serve::Worker;
 use crate::snapshot::{Target, Timeouts};
 use crate::stages::pick::Picked;
-use crate::stages::send::clock::{late, silent};
-use crate::stages::send::opening::{Opened, Opening};
+use crate::stages::send::clock::late;
+use crate::stages::send::collect::{Held, collect, hold};
+use crate::stages::send::form::{Asked, Making};
+use crate::stages::send::opening::Opening;
 use crate::stages::translate::{Reading, Wire};
 use crate::trip::Trip;
-use crate::upstream::{Lease, announced};
+use crate::upstream::Lease;
 
 pub(crate) use clock::{Watch, late_for_client};
 pub(crate) use failed::{Failed, Lost, verdict};
@@ -59,6 +62,8 @@ pub(crate) struct Sending {
     /// Keep the beginning of a stream back until it holds a piece of the answer: what has not been told can still be
     /// told by somebody else.
     hold: bool,
+    /// Of a conversation: in which form its answer is to come.
+    asked: Option<Asked>,
 }
 
 /// Whom the answer is for.
@@ -139,6 +144,7 @@ impl Sending {
         Ok(Sending {
             may_repeat: journey.may_repeat(),
             rushed: timeouts.is_shorter_than(&configured),
+            asked: Asked::of(journey, &choice.member.target, &wire.reading),
             choice,
             track,
             worker: trip.worker.clone(),
@@ -163,6 +169,7 @@ impl Sending {
             may_repeat: false,
             rushed: false,
             hold: false,
+            asked: None,
         }
     }
 }
@@ -200,11 +207,14 @@ async fn attempt(sending: &mut Sending, began: Instant) -> Result<Answer, Failed
         head.headers.remove(CONTENT_LENGTH);
     }
     let events = head.status.is_success() && is_event_stream(&head.headers, &wire.reading);
-    if matches!(&wire.reading, Reading::Conversation(translation) if events && !translation.stream) {
-        return Err(unlike("a whole answer", "a stream").into());
+    if events && let Some(asked) = sending.asked.take_if(|asked| !asked.stream) {
+        return gathered(sending, &asked, head, source, (first_token, total), began).await;
     }
+    // What is no stream where one was asked for.
+    let odd = head.status.is_success() && !events && sending.asked.as_ref().is_some_and(|asked| asked.stream);
     let limit = match (&wire.reading, events) {
         (_, true) => 0,
+        _ if odd => form::MOST_BYTES,
         (Reading::Same { .. }, false) => WHOLE_BYTES,
         _ if !head.status.is_success() => WHOLE_BYTES,
         (_, false) => TRANSLATED_BYTES,
@@ -221,12 +231,8 @@ async fn attempt(sending: &mut Sending, began: Instant) -> Result<Answer, Failed
             track.note(|attempt| attempt.response_bytes = bytes.len() as u64);
             return Err(Failed::refused(sending, head, &bytes));
         }
-        Held::Begun(_) if !events && !matches!(wire.reading, Reading::Same { .. }) => {
-            return Err(Error::new(
-                Code::UpstreamInvalidAnswer,
-                format!("the provider's answer is longer than {TRANSLATED_BYTES} bytes."),
-            )
-            .into());
+        Held::Begun(_) if !events && (odd || !matches!(wire.reading, Reading::Same { .. })) => {
+            return Err(too_long(limit).into());
         }
         Held::Begun(first) => {
             let first = if sending.hold && events {
@@ -280,17 +286,21 @@ fn whole(
     if !head.status.is_success() {
         return Err(Failed::refused(sending, head.clone(), &bytes));
     }
-    let Sending { track, ticket, wire, client, .. } = sending;
-    if matches!(&wire.reading, Reading::Conversation(translation) if translation.stream) {
-        return Err(unlike("a stream", "a whole answer").into());
-    }
-    let bytes = answer::read(*client, notes, &mut wire.reading, head, bytes)?;
+    let bytes = if let Some(asked) = sending.asked.take_if(|asked| asked.stream) {
+        asked.told(making(sending, notes, head), &bytes)?
+    } else {
+        let Sending { choice, wire, client, .. } = sending;
+        let agent = choice.member.target.is_agent();
+        let bytes = answer::read(*client, notes, &mut wire.reading, head, bytes, agent)?;
+        if let Some(keep) = wire.keep.take()
+            && let Ok(text) = std::str::from_utf8(&bytes)
+        {
+            keep.put(text);
+        }
+        bytes
+    };
+    let Sending { track, ticket, .. } = sending;
     track.note(|attempt| attempt.usage = notes.usage);
-    if let Some(keep) = wire.keep.take()
-        && let Ok(text) = std::str::from_utf8(&bytes)
-    {
-        keep.put(text);
-    }
     if let Some(ticket) = ticket.take() {
         let now = Instant::now();
         let (after, now) = (now - began, now.into_std());
@@ -298,6 +308,44 @@ fn whole(
         sending.worker.shared.paces.observe(&sending.choice.member, after, now);
     }
     Ok(bytes)
+}
+
+/// A stream for a client that waits for the whole answer.
+async fn gathered(
+    sending: &mut Sending,
+    asked: &Asked,
+    mut head: response::Parts,
+    mut source: Source,
+    deadlines: (Instant, Instant),
+    began: Instant,
+) -> Result<Answer, Failed> {
+    let dialect = answer::dialect_of(&sending.wire.reading);
+    let mut taken = 0;
+    let gathered = asked.gather(&mut source, dialect, &sending.timeouts, deadlines, &mut taken).await;
+    let now = sending.track.now();
+    sending.track.note(|attempt| {
+        attempt.ended = Some(now);
+        attempt.response_bytes = taken;
+        if let Ok(gathered) = &gathered {
+            attempt.pieces = gathered.pieces();
+            attempt.usage = gathered.usage();
+        }
+    });
+    let gathered = gathered?;
+    source.finish();
+    let mut notes = Notes::default();
+    let body = AnswerBody::Whole(asked.whole(making(sending, &mut notes, &mut head), gathered));
+    if let Some(ticket) = sending.ticket.take() {
+        ticket.complete(began.elapsed(), std::time::Instant::now());
+    }
+    let (choice, track) = (sending.choice.clone(), sending.track.clone());
+    Ok(Answer { head, body, choice, track, ticket: None, notes })
+}
+
+fn making<'s>(sending: &'s mut Sending, notes: &'s mut Notes, head: &'s mut response::Parts) -> Making<'s> {
+    let Sending { client, choice, wire, .. } = sending;
+    let Wire { reading, keep, .. } = &mut **wire;
+    Making { client: *client, model: &choice.member.model, reading, keep: keep.take(), notes, head }
 }
 
 /// The head of an answer, and where the rest comes from.
@@ -370,104 +418,9 @@ fn obey_limits(head: &response::Parts, target: &Target, ticket: Option<&Ticket>)
     }
 }
 
-/// Reads on until the stream says something that cannot be taken back, or that it cannot answer.
-async fn hold(
-    mut opening: Opening,
-    first: Bytes,
-    source: &mut Source,
-    timeouts: &Timeouts,
-    (first_token, total): (Instant, Instant),
-    taken: &mut u64,
-) -> Result<Bytes, Failed> {
-    let mut held = BytesMut::new();
-    let mut data = first;
-    let mut heard = Instant::now();
-    // The pause in a provider's preamble must not become one of ours for long: clients that see nothing at all give up.
-    let until = (heard + HOLD_TIME).min(first_token);
-    loop {
-        *taken += data.len() as u64;
-        let opened = opening.read(&data);
-        if held.is_empty() && !matches!(opened, Opened::Not) {
-            return opened.result(data);
-        }
-        held.extend_from_slice(&data);
-        if !matches!(opened, Opened::Not) || held.len() > HOLD_BYTES {
-            return opened.result(held.freeze());
-        }
-        let silence = heard + timeouts.idle;
-        data = match timeout_at(until.min(silence), poll_fn(|context| source.poll_data(context))).await {
-            Ok(Some(data)) => data?,
-            Ok(None) => {
-                return Err(Error::new(Code::UpstreamCut, "the stream ended before its first token.").into());
-            }
-            Err(_) if Instant::now() >= first_token => return Err(late(*timeouts, total).into()),
-            Err(_) if Instant::now() >= silence => return Err(silent(*timeouts, total).into()),
-            Err(_) => return Ok(held.freeze()),
-        };
-        heard = Instant::now();
-    }
-}
-
-/// How long, and how much of, a stream without a token of the answer is kept back.
-const HOLD_TIME: std::time::Duration = std::time::Duration::from_secs(5);
-const HOLD_BYTES: usize = 64 * 1024;
-
-fn unlike(asked: &str, came: &str) -> Error {
-    Error::new(Code::UpstreamInvalidAnswer, format!("the provider was asked for {asked} and sent {came}."))
-}
-
-enum Held {
-    All(Bytes),
-    /// Its first piece; the lease has the rest.
-    Begun(Bytes),
-}
-
-async fn collect(
-    head: &response::Parts,
-    source: &mut Source,
-    timeouts: &Timeouts,
-    (first_token, total): (Instant, Instant),
-    limit: usize,
-) -> Result<Held, Error> {
-    let mut first = Bytes::new();
-    let mut joined = BytesMut::new();
-    let mut deadline = first_token;
-    if head.status.is_success()
-        && announced(&head.headers).is_some_and(|length| length > limit.max(WHOLE_BYTES) as u64)
-    {
-        return Ok(Held::Begun(first));
-    }
-    loop {
-        let data = match timeout_at(deadline, poll_fn(|context| source.poll_data(context))).await {
-            Ok(Some(data)) => data?,
-            Ok(None) => break,
-            Err(_) if first.is_empty() => return Err(late(*timeouts, total)),
-            Err(_) => return Err(silent(*timeouts, total)),
-        };
-        if data.is_empty() {
-            continue;
-        }
-        if first.is_empty() {
-            first = data;
-        } else {
-            if joined.is_empty() {
-                joined.extend_from_slice(&first);
-            }
-            joined.extend_from_slice(&data);
-        }
-        if first.len().max(joined.len()) > limit {
-            let first = if joined.is_empty() { first } else { joined.freeze() };
-            return Ok(Held::Begun(first));
-        }
-        if source.ended() {
-            break;
-        }
-        deadline = (Instant::now() + timeouts.idle).min(total);
-    }
-    if limit == 0 {
-        return Err(Error::new(Code::UpstreamCut, "the stream ended before its first event."));
-    }
-    Ok(Held::All(if joined.is_empty() { first } else { joined.freeze() }))
+fn too_long(limit: usize) -> Error {
+    let message = format!("the provider's answer is longer than {limit} bytes.");
+    Error::new(Code::UpstreamInvalidAnswer, message)
 }
 
 /// A redirect is not followed: it would carry the request, and perhaps the key, to a host that nobody configured. Nor is a

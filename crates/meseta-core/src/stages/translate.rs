@@ -73,7 +73,6 @@ pub(crate) struct Translation {
     pub target: Dialect,
     pub context: Context,
     pub losses: Losses,
-    pub stream: bool,
 }
 
 pub(crate) enum Translated {
@@ -271,7 +270,7 @@ fn conversation(trip: &Trip, journey: &Journey, json: &Json<'_>, member: &Member
         .map_err(|refused| unsupported(&refused))?;
     // What the client wrote, and not the conversation that was joined to it.
     let context = context(trip, ask, &member.model, asked);
-    let translation = Translation { target: dialect, context, losses, stream: request.stream };
+    let translation = Translation { target: dialect, context, losses };
     let operation = Operation::conversation(dialect, request.stream);
     Ok((operation, Bytes::from(body), Reading::Conversation(Box::new(translation))))
 }

@@ -4,6 +4,7 @@ mod chaining;
 mod choosing;
 mod circling;
 mod failing;
+mod forms;
 mod holding;
 mod identity;
 mod keeping;

@@ -26,6 +26,7 @@ pub(super) fn read(
     reading: &mut Reading,
     head: &mut response::Parts,
     body: Bytes,
+    agent: bool,
 ) -> Result<Bytes, Error> {
     if body.is_empty() {
         return Err(Error::new(
@@ -35,17 +36,22 @@ pub(super) fn read(
     }
     if let Reading::Same { dialect, .. } = reading {
         notes.usage = scan::answer(*dialect, &body).map_err(|error| invalid(head, &error))?;
+        // Agents are programs of many hands, and what is no answer would pass for one.
+        if agent {
+            scan::check_answer(*dialect, &body).map_err(|error| no_answer(head, *dialect, &error))?;
+        }
         return Ok(body);
     }
     let text = std::str::from_utf8(&body).map_err(|error| invalid(head, &error))?;
     let json = Json::parse(text).map_err(|error| invalid(head, &error))?;
+    let dialect = dialect_of(reading);
     let answer = match reading {
         Reading::Conversation(translation) => conversation(client, notes, translation, &json),
         Reading::Count(dialect) => count(*dialect, &json),
         Reading::Embeddings(embedding) => vectors(notes, embedding, &body),
         Reading::Same { .. } => Ok(Vec::new()),
     }
-    .map_err(|error| invalid(head, &error))?;
+    .map_err(|error| no_answer(head, dialect, &error))?;
     clean(&mut head.headers);
     Ok(answer.into())
 }
@@ -107,7 +113,7 @@ pub(super) fn dialect_of(reading: &Reading) -> Dialect {
 }
 
 /// Of the provider's headers, only what holds for the client's answer too.
-fn clean(headers: &mut HeaderMap) {
+pub(super) fn clean(headers: &mut HeaderMap) {
     let kept: Vec<(HeaderName, HeaderValue)> =
         headers.get_all(RETRY_AFTER).iter().map(|value| (RETRY_AFTER, value.clone())).collect();
     headers.clear();
@@ -161,7 +167,19 @@ fn unreadable(head: &response::Parts, body: &Bytes) -> Error {
     .with_status(head.status)
 }
 
-fn invalid(head: &response::Parts, error: &dyn std::fmt::Display) -> Error {
+/// JSON, and no answer.
+pub(super) fn no_answer(head: &response::Parts, dialect: Dialect, error: &Malformed) -> Error {
+    Error::new(
+        Code::UpstreamInvalidAnswer,
+        format!(
+            "the provider answered {} with what is no answer of {}: {error}",
+            head.status,
+            dialect.title()
+        ),
+    )
+}
+
+pub(super) fn invalid(head: &response::Parts, error: &dyn std::fmt::Display) -> Error {
     Error::new(
         Code::UpstreamInvalidAnswer,
         format!("the provider answered {} but its body is not a JSON object ({error}).", head.status),

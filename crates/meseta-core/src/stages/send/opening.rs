@@ -103,16 +103,19 @@ impl Opened {
     pub fn result(self, held: Bytes) -> Result<Bytes, Failed> {
         match self {
             Opened::Not | Opened::Begun => Ok(held),
-            Opened::Failed { cause, message } => {
-                let message = format!("the provider reported an error in its stream: {message}");
-                Err(Error::new(Code::UpstreamFailedMidStream, message).with_cause(cause).into())
-            }
+            Opened::Failed { cause, message } => Err(reported(cause, &message).into()),
             Opened::Unreadable { message } => {
                 let message = format!("the provider's stream holds what is no JSON: {message}");
                 Err(Error::new(Code::UpstreamInvalidAnswer, message).into())
             }
         }
     }
+}
+
+/// What the provider says in its stream of its failing.
+pub(super) fn reported(cause: Cause, words: &str) -> Error {
+    let message = format!("the provider reported an error in its stream: {}", excerpt(words));
+    Error::new(Code::UpstreamFailedMidStream, message).with_cause(cause)
 }
 
 /// Whether the packet holds a token beyond doubt, by the words that stand before one. A packet that might speak of a
