@@ -103,11 +103,18 @@ pub struct Scanner {
     dialect: Dialect,
     /// What a Messages stream counted so far: `message_delta` may leave out what `message_start` said.
     counts: Counts,
+    /// Why the answer ends has been said.
+    reason: bool,
 }
 
 impl Scanner {
     pub fn new(dialect: Dialect) -> Scanner {
-        Scanner { dialect, counts: Counts::default() }
+        Scanner { dialect, counts: Counts::default(), reason: false }
+    }
+
+    /// Whether nothing is missing but the last word, which some servers forget.
+    pub fn is_told(&self) -> bool {
+        self.reason
     }
 
     /// Reads the data of one server-sent event.
@@ -118,7 +125,10 @@ impl Scanner {
         match self.dialect {
             Dialect::AnthropicMessages => self.messages(data),
             Dialect::OpenaiResponses => responses_event(data),
-            _ => chat(data),
+            _ => {
+                self.reason = self.reason || mentions(data, &REASON);
+                chat(data)
+            }
         }
     }
 
@@ -131,6 +141,13 @@ impl Scanner {
             message: Option<Message<'a>>,
             #[serde(borrow, default)]
             usage: Option<&'a RawValue>,
+            #[serde(borrow, default)]
+            delta: Option<Ended<'a>>,
+        }
+        #[derive(Deserialize)]
+        struct Ended<'a> {
+            #[serde(borrow, default)]
+            stop_reason: Option<&'a RawValue>,
         }
         #[derive(Deserialize)]
         struct Message<'a> {
@@ -144,7 +161,10 @@ impl Scanner {
         let Ok(event) = serde_json::from_slice::<Data<'_>>(data) else { return Seen::Piece };
         let reported = match event.r#type.as_ref() {
             "message_start" => event.message.and_then(|message| message.usage),
-            "message_delta" => event.usage,
+            "message_delta" => {
+                self.reason |= event.delta.is_some_and(|delta| delta.stop_reason.is_some());
+                event.usage
+            }
             "content_block_delta" => return Seen::Piece,
             "message_stop" => return Seen::Done(None),
             "error" => return Seen::Failure,
@@ -231,6 +251,7 @@ pub fn completed_response(data: &[u8]) -> Option<&str> {
 /// Whether `key` stands in the data with a value that is not null, as in `"usage":null` of most chunks.
 /// Made once: a searcher costs more to make than an event costs to search.
 static USAGE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\"usage\""));
+static REASON: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\"finish_reason\""));
 static ERROR: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\"error\""));
 
 fn mentions(data: &[u8], key: &Finder<'_>) -> bool {
@@ -286,6 +307,35 @@ mod tests {
             assert!(is_json(body.as_bytes()));
         }
         assert!(!is_json(b"") && !is_json(b"<html>") && !is_json(b"[1"));
+    }
+
+    #[test]
+    fn an_end_is_told_by_its_reason() {
+        let told = |dialect, events: &[&str]| {
+            let mut scanner = Scanner::new(dialect);
+            for event in events {
+                scanner.event(event.as_bytes());
+            }
+            scanner.is_told()
+        };
+        let chat = Dialect::OpenaiChat;
+        let piece =
+            r#"{"choices":[{"delta":{"content":"\"finish_reason\":\"stop\""},"finish_reason":null}]}"#;
+        assert!(!told(chat, &[piece]));
+        assert!(told(
+            chat,
+            &[piece, r#"{"choices":[{"delta":{},"finish_reason": "stop"}]}"#, r#"{"choices":[],"usage":{}}"#]
+        ));
+        let messages = Dialect::AnthropicMessages;
+        assert!(!told(
+            messages,
+            &[r#"{"type":"content_block_delta","delta":{"type":"text_delta","text":"a"}}"#]
+        ));
+        assert!(!told(
+            messages,
+            &[r#"{"type":"message_delta","delta":{"stop_reason":null},"usage":{"output_tokens":1}}"#]
+        ));
+        assert!(told(messages, &[r#"{"type":"message_delta","delta":{"stop_reason":"end_turn"}}"#]));
     }
 
     #[test]

@@ -418,6 +418,46 @@ fn a_stream_that_breaks_or_fails_is_no_whole_answer() {
     }
 }
 
+/// The body ends as HTTP wants it, as that of an agent whose generator has caught its own error.
+#[test]
+fn a_stream_that_ends_without_a_reason_is_cut() {
+    for (path, dialect) in CLIENTS {
+        let street = street(dialect);
+        let all = events(dialect);
+        let mut begun = all.clone();
+        begun.truncate(if dialect == "openai_chat" { 3 } else { 5 });
+        let said = stream(dialect, &begun);
+        street.agent("weather").answer(move |_| said.clone());
+        let reply = street.post(path, "", &request(path, true));
+        assert!(reply.text().contains("without its last event"), "{}", reply.text());
+        assert_eq!(street.rows("SELECT DISTINCT code FROM requests"), ["upstream.cut"]);
+        // Half an event at the end is not in the way of the error.
+        let half = stream(dialect, &begun).trim_end().to_owned() + "\r\n";
+        let half = half.replacen("content-length", "x-length", 1).replacen(
+            "x-own: 1",
+            "connection: close\r\ntransfer-encoding: chunked",
+            1,
+        );
+        let (head, body) = half.split_once("\r\n\r\n").expect("a head");
+        let half = format!("{head}\r\n\r\n{:x}\r\n{body}\r\n0\r\n\r\n", body.len());
+        street.agent("weather").answer(move |_| half.clone());
+        let reply = street.post(path, "", &request(path, true));
+        assert!(reply.text().contains("without its last event"), "{}", reply.text());
+        let text = reply.text();
+        let mut data = text.lines().filter_map(|line| line.strip_prefix("data: "));
+        assert!(data.all(|data| serde_json::from_str::<Json>(data).is_ok()), "{text}");
+    }
+    // The reason is there, and the last word is forgotten.
+    let street = street("openai_chat");
+    let mut told = events("openai_chat");
+    told.truncate(5);
+    let said = stream("openai_chat", &told);
+    street.agent("weather").answer(move |_| said.clone());
+    let reply = street.post("/v1/chat/completions", "", &request("/v1/chat/completions", true));
+    assert!(!reply.text().contains("error"), "{}", reply.text());
+    assert_eq!(street.rows("SELECT count(code) FROM requests"), ["0"]);
+}
+
 #[test]
 fn an_answer_that_is_put_into_another_form_is_bounded() {
     let street = street("openai_chat");

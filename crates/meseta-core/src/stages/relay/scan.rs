@@ -165,7 +165,13 @@ impl Scan {
         let last = self.held.split().freeze();
         self.failures = Failures::Pass;
         let before = self.verdict;
-        if matches!(self.way(&last, notes), Way::Passes) && (delimited || self.verdict != before) {
+        let passes = matches!(self.way(&last, notes), Way::Passes);
+        // Some servers forget the last word. An end without a reason is a cut, however well the body ends: many agents
+        // that fail do just stop.
+        if self.verdict == Verdict::Open && delimited && self.scanner.is_told() {
+            self.verdict = Verdict::Done;
+        }
+        if passes && (self.verdict != before || delimited && self.verdict != Verdict::Open) {
             push(ready, last);
         }
     }

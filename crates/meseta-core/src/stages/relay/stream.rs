@@ -90,13 +90,6 @@ pub(super) enum Verdict {
     Failed,
 }
 
-impl Verdict {
-    /// An end that HTTP marks is one, though the stream has not said so.
-    fn or_done(self) -> Verdict {
-        if self == Verdict::Open { Verdict::Done } else { self }
-    }
-}
-
 impl Stream {
     pub(super) fn begin(
         trip: Trip,
@@ -229,7 +222,7 @@ impl Stream {
             Reader::Bytes => Verdict::Done,
             Reader::Scan(scan) => {
                 scan.finish(begun.delimited, &mut self.heard, &mut self.ready);
-                if begun.delimited { scan.verdict.or_done() } else { scan.verdict }
+                scan.verdict
             }
             Reader::Translator(_) if self.told => Verdict::Done,
             Reader::Translator(translator) => translator.finish(&mut self.heard, &mut self.ready),
