@@ -14,6 +14,7 @@ from meseta.config.model_agents import Agent, Hold, ReplicaBounds, Run
 from meseta.config.providers import Provider
 from meseta.config.secrets import SecretError
 from meseta.config.targets import AGENT, is_usable_name
+from meseta.program import find_program, search_path
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -202,6 +203,7 @@ class AgentBuilder:
         if not run.command[0] or any("\0" in part for part in run.command):
             message = "`command` begins with the name or path of a program."
             self._error("config.invalid_value", (*path, "command"), message)
+        self._look_for(run.command[0], cwd, env.get("PATH"), path)
         if run.restart.base > run.restart.max:
             message = "`base` is longer than `max`."
             self._error("config.conflict", (*path, "restart"), message, "Make one of them fit.", key=True)
@@ -233,6 +235,15 @@ class AgentBuilder:
                 target={**template},
             )
         )
+
+    def _look_for(self, program: str, cwd: Path, own: Secret | None, path: KeyPath) -> None:
+        """Warn of a program that is not there; it may come before the agent is started."""
+        search = search_path(self.environment.get("PATH")) if own is None else own.reveal()
+        if program and cwd.is_dir() and find_program(program, cwd, search) is None:
+            message = f"There is no program {program[:80]!r} here that could be started."
+            hint = "Correct the name, give its path, or set PATH under `env`."
+            warning = self.loaded.warning("config.not_found", (*path, "command"), message, hint)
+            self.problems.append(warning)
 
     def _folder(self, run: Run, path: KeyPath) -> Path:
         folder = (self.loaded.folder / run.cwd).absolute()

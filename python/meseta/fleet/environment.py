@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
+
+from meseta.program import search_path
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -55,10 +55,7 @@ def of_process(
     """Return the whole environment of a process; what Meseta tells wins over the entry's `env`."""
     ours = os.environ if ours is None else ours
     variables = {name: value for name, value in ours.items() if name in INHERITED or name.startswith("LC_")}
-    # `python` is the one that runs Meseta, so that an agent finds the packages beside it.
-    folder = str(Path(sys.executable).parent)
-    folders = variables.get("PATH", os.defpath).split(os.pathsep)
-    variables["PATH"] = os.pathsep.join([folder, *(other for other in folders if other != folder)])
+    variables["PATH"] = search_path(variables.get("PATH"))
     # What it prints arrives when it is printed; others do not know the variable.
     variables["PYTHONUNBUFFERED"] = "1"
     variables |= {name: value.reveal() for name, value in spec.env.items()}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -18,6 +17,7 @@ from meseta.fleet.environment import of_process
 from meseta.fleet.guardian import MARK_NAME, Guardian
 from meseta.fleet.keeper import CANNOT_START
 from meseta.fleet.output import Output, file_of
+from meseta.program import find_program
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -244,12 +244,8 @@ class Process:
 
 
 def _find(spec: AgentSpec, path: str) -> str:
-    """Return the program to start: a path as it is, a name by the PATH of the agent."""
     program = spec.command[0] if spec.command else ""
-    if "/" in program:
-        found = shutil.which(str(spec.cwd / program))
-    else:
-        found = shutil.which(program, path=path) if program else None
+    found = find_program(program, spec.cwd, path)
     if found is None:
         raise CannotStartError(f"there is no program {program!r} that could be started")
     return found

@@ -22,7 +22,7 @@ const BYTES: usize = 65_536;
 
 /// As Plano's clients write it.
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a preference")]
 struct Written {
     name: String,
     #[serde(default)]
@@ -66,7 +66,9 @@ fn read(text: &str, snapshot: &Snapshot) -> Result<Vec<PreferenceDocument>, Erro
         return Err(wrong(&format!("has more than {BYTES} bytes")));
     }
     let written: Vec<Written> = serde_json::from_str(text).map_err(|error| {
-        let said: String = error.to_string().chars().take(200).collect();
+        // The place is one in the text without the rest of the request, which nobody has.
+        let said = error.to_string();
+        let said: String = said.split(" at line ").next().unwrap_or_default().chars().take(200).collect();
         wrong(&format!("cannot be read: {said}"))
     })?;
     if written.len() > ENTRIES {
