@@ -376,7 +376,7 @@ fn what_is_no_answer_is_the_agents_failure() {
                 let reply = street.post(path, "", &request(path, asked));
                 assert_eq!(reply.status, 502, "{dialect} {asked} {said}: {}", reply.text());
                 let text = reply.text();
-                assert!(text.contains("agent/weather/1: the provider answered 200 OK"), "{text}");
+                assert!(text.contains("agent/weather/1: the agent answered 200 OK"), "{text}");
             }
         }
         assert_eq!(street.rows("SELECT DISTINCT code FROM attempts"), ["upstream.invalid_answer"]);
