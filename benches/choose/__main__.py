@@ -130,7 +130,7 @@ def main() -> None:
     source.add_argument("--data", type=Path, help="the folder with the development sets")
     source.add_argument("--sets", type=Path, help="a folder of folders with known.csv and asked.csv")
     parser.add_argument("--program", type=Path, default=ROOT / "target/release/examples/choose")
-    parser.add_argument("--threshold", type=float, default=0.4)
+    parser.add_argument("--threshold", type=float, default=0.5)
     parser.add_argument("--margin", type=float, default=0.1)
     arguments = parser.parse_args()
     files = find_weights()
