@@ -22,6 +22,7 @@ mod decision;
 mod decompress;
 mod dice;
 mod endpoint;
+mod generations;
 mod handle;
 mod health;
 mod histories;

@@ -2,13 +2,13 @@
 //! are not asked a second time: they may have acted.
 
 use std::borrow::Borrow;
-use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::conversations::Caller;
+use crate::generations::Generations;
 
 /// A client that works on a tool for longer than this begins anew.
 const KEEP: Duration = Duration::from_secs(60 * 60);
@@ -34,12 +34,10 @@ pub(crate) struct Place {
     pub listener: Arc<str>,
 }
 
-type Tables = [Table; 2];
-
-/// Two tables of half the size, as the choices of sessions have them: nothing is searched for the oldest entry.
 #[derive(Default)]
 struct Table {
-    entries: HashMap<(Place, Box<str>), Entry>,
+    entries: Generations<(Place, Box<str>), Entry>,
+    /// Of what was said in the turns of the younger generation.
     bytes: usize,
 }
 
@@ -54,7 +52,7 @@ struct Entry {
 #[derive(Default)]
 pub(crate) struct OpenTurns {
     hasher: RandomState,
-    tables: Mutex<Tables>,
+    table: Mutex<Table>,
 }
 
 impl OpenTurns {
@@ -74,26 +72,23 @@ impl OpenTurns {
             bytes = 0;
         }
         let (asked, turn) = (self.hasher.hash_one(asked), Arc::new(turn));
-        self.lock(|tables| {
+        self.lock(|table| {
             for call in calls.iter().map(Borrow::borrow).filter(|call: &&str| call.len() <= LONGEST_ID) {
                 let key = (place.clone(), Box::from(call));
-                let twin = tables.iter().find_map(|table| live(table.entries.get(&key)?, now)).is_some_and(
-                    |entry| {
-                        let own = entry
-                            .turn
-                            .as_ref()
-                            .zip(resumed)
-                            .is_some_and(|(turn, own)| Arc::ptr_eq(turn, own));
-                        entry.asked == asked && !own
-                    },
-                );
+                let is_own = |entry: &Entry| {
+                    entry.turn.as_ref().zip(resumed).is_some_and(|(turn, own)| Arc::ptr_eq(turn, own))
+                };
+                let before = table.entries.get(&key).filter(|entry| entry.is_live(now));
+                let twin = before.is_some_and(|entry| entry.asked == asked && !is_own(entry));
                 let entry = Entry { asked, turn: (!twin).then(|| turn.clone()), since: now };
-                let [young, old] = tables;
-                if young.entries.len() >= MOST_TURNS / 2 || young.bytes + bytes > MOST_BYTES / 2 {
-                    *old = std::mem::take(young);
+                if table.bytes + bytes > MOST_BYTES / 2 {
+                    table.entries.age();
+                    table.bytes = 0;
                 }
-                young.bytes += std::mem::take(&mut bytes);
-                young.entries.insert(key, entry);
+                if table.entries.insert(key, entry, MOST_TURNS) {
+                    table.bytes = 0;
+                }
+                table.bytes += std::mem::take(&mut bytes);
             }
         });
     }
@@ -107,10 +102,10 @@ impl OpenTurns {
         now: Instant,
     ) -> Option<Arc<OpenTurn>> {
         let asked = asked.map(|asked| self.hasher.hash_one(asked));
-        self.lock(|tables| {
+        self.lock(|table| {
             let mut found = results.iter().map(|id| {
                 let key = (place.clone(), Box::from(*id));
-                let entry = tables.iter().find_map(|table| live(table.entries.get(&key)?, now))?;
+                let entry = table.entries.get(&key).filter(|entry| entry.is_live(now))?;
                 entry.turn.clone().filter(|_| asked.is_none_or(|asked| asked == entry.asked))
             });
             let turn = found.next().flatten()?;
@@ -118,13 +113,15 @@ impl OpenTurns {
         })
     }
 
-    fn lock<T>(&self, work: impl FnOnce(&mut Tables) -> T) -> T {
-        work(&mut self.tables.lock().unwrap_or_else(PoisonError::into_inner))
+    fn lock<T>(&self, work: impl FnOnce(&mut Table) -> T) -> T {
+        work(&mut self.table.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
-fn live(entry: &Entry, now: Instant) -> Option<&Entry> {
-    (now.saturating_duration_since(entry.since) < KEEP).then_some(entry)
+impl Entry {
+    fn is_live(&self, now: Instant) -> bool {
+        now.saturating_duration_since(self.since) < KEEP
+    }
 }
 
 #[cfg(test)]
@@ -179,9 +176,12 @@ mod tests {
             let long = OpenTurn { agents: Vec::new(), said: vec![("a".into(), "x".repeat(MOST_SAID))] };
             turns.keep(&here, &[format!("long {id}")], "Rain?", long, None, now);
         }
-        turns.lock(|tables| {
-            assert!(tables.iter().map(|table| table.entries.len()).sum::<usize>() <= MOST_TURNS);
-            assert!(tables.iter().map(|table| table.bytes).sum::<usize>() <= MOST_BYTES);
+        turns.lock(|table| {
+            assert!(table.entries.values().count() <= MOST_TURNS);
+            let turns = table.entries.values().filter_map(|entry| entry.turn.as_ref());
+            assert!(
+                turns.flat_map(|turn| &turn.said).map(|(_, text)| text.len()).sum::<usize>() <= MOST_BYTES
+            );
         });
         let too_long =
             OpenTurn { agents: vec!["b".into()], said: vec![("a".into(), "x".repeat(MOST_SAID + 1))] };

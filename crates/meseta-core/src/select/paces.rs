@@ -3,12 +3,13 @@
 //! By model and not by target, as one target may stand for all models of a provider. One table per plane; it outlives
 //! reloads. Nothing in it reads a clock.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::generations::Generations;
 use crate::pool::Member;
 
 /// Models that are known at once.
@@ -22,12 +23,11 @@ const OLD: Duration = Duration::from_secs(5 * 60);
 /// A call that was to measure a model and has brought nothing in this time is forgotten, and another one may.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Two tables of half the size, so that the memory is bounded: when the younger one is full, the older one is forgotten.
 #[derive(Default)]
 pub(crate) struct Paces {
     /// Somebody has asked for the fastest: until then nothing is kept.
     wanted: AtomicBool,
-    tables: Mutex<[HashMap<u64, Pace>; 2]>,
+    table: Mutex<Generations<u64, Pace>>,
 }
 
 /// Which models a request may be sent to so that they are measured.
@@ -57,8 +57,8 @@ impl Paces {
     /// A model has begun to answer after so long, or was not waited for any longer.
     pub fn observe(&self, member: &Member, after: Duration, now: Instant) {
         if self.wanted.load(Ordering::Relaxed) {
-            self.lock(|tables| {
-                if let Some(pace) = tables.iter_mut().find_map(|table| table.get_mut(&place(member))) {
+            self.lock(|table| {
+                if let Some(pace) = table.get_mut(&place(member)) {
                     pace.observe(after, now);
                 }
             });
@@ -67,8 +67,8 @@ impl Paces {
 
     /// Half of the latest calls began sooner: seconds. Of several models the best, and `None` where none is known.
     pub fn median(&self, members: &[Member]) -> Option<f64> {
-        let known = |tables: &mut [HashMap<u64, Pace>; 2]| {
-            let pace = |member| tables.iter().find_map(|table| table.get(&place(member)));
+        let known = |table: &mut Generations<u64, Pace>| {
+            let pace = |member| table.get(&place(member));
             members.iter().filter_map(pace).filter_map(Pace::median).min_by(f64::total_cmp)
         };
         self.lock(known)
@@ -80,9 +80,9 @@ impl Paces {
             return false;
         }
         self.wanted.store(true, Ordering::Relaxed);
-        self.lock(|tables| {
+        self.lock(|table| {
             let places: Vec<u64> = members.iter().map(place).collect();
-            let pace = |place: &u64| tables.iter().find_map(|table| table.get(place));
+            let pace = |place: &u64| table.get(place);
             let known: Vec<&Pace> = places.iter().filter_map(pace).filter(|pace| pace.known).collect();
             let due = match known.as_slice() {
                 [] => true,
@@ -93,14 +93,14 @@ impl Paces {
                 return false;
             }
             for place in places {
-                entry(tables, place).tried = Some(now);
+                table.entry(place, MOST).tried = Some(now);
             }
             true
         })
     }
 
-    fn lock<T>(&self, work: impl FnOnce(&mut [HashMap<u64, Pace>; 2]) -> T) -> T {
-        work(&mut self.tables.lock().unwrap_or_else(PoisonError::into_inner))
+    fn lock<T>(&self, work: impl FnOnce(&mut Generations<u64, Pace>) -> T) -> T {
+        work(&mut self.table.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
@@ -134,18 +134,6 @@ impl Pace {
     }
 }
 
-/// In the younger table, wherever it was before.
-fn entry([young, old]: &mut [HashMap<u64, Pace>; 2], place: u64) -> &mut Pace {
-    if !young.contains_key(&place) {
-        let before = old.remove(&place).unwrap_or_default();
-        if young.len() >= MOST / 2 {
-            *old = std::mem::take(young);
-        }
-        young.insert(place, before);
-    }
-    young.entry(place).or_default()
-}
-
 /// The same after a reload, and another one where the target's address is another.
 fn place(member: &Member) -> u64 {
     let mut hasher = DefaultHasher::new();
@@ -177,16 +165,16 @@ mod tests {
 
     #[test]
     fn no_more_models_are_known_than_there_is_room_for() {
-        let mut tables = [HashMap::new(), HashMap::new()];
+        let mut table = Generations::<u64, Pace>::default();
         let now = Instant::now();
-        entry(&mut tables, 0).observe(MS(1), now);
+        table.entry(0, MOST).observe(MS(1), now);
         for place in 1..10 * MOST as u64 {
-            entry(&mut tables, place);
+            table.entry(place, MOST);
             // One that is looked for now and then is not forgotten.
             if place % 1000 == 0 {
-                assert_eq!(entry(&mut tables, 0).times.len(), 1);
+                assert_eq!(table.entry(0, MOST).times.len(), 1);
             }
         }
-        assert!(tables.iter().map(HashMap::len).sum::<usize>() <= MOST);
+        assert!(table.values().count() <= MOST);
     }
 }

@@ -1,8 +1,9 @@
 //! What was chosen for a session's last turn, for requests that are no turn of the user's.
 
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
+
+use crate::generations::Generations;
 
 /// An agent that works on a turn for longer than this is chosen for anew.
 const KEEP: Duration = Duration::from_secs(60 * 60);
@@ -15,29 +16,24 @@ pub(crate) struct Choice {
     pub route: Option<Arc<str>>,
 }
 
-/// Two tables of half the size: when the younger one is full, the older one is forgotten. So the memory is bounded and
-/// nothing has to be searched for the oldest entry.
 #[derive(Default)]
-pub(crate) struct Choices(Mutex<[HashMap<u64, (Choice, Instant)>; 2]>);
+pub(crate) struct Choices(Mutex<Generations<u64, (Choice, Instant)>>);
 
 impl Choices {
     pub fn last(&self, place: u64, now: Instant) -> Option<Choice> {
-        self.lock(|tables| {
-            let (choice, since) = tables.iter().find_map(|table| table.get(&place))?;
+        self.lock(|choices| {
+            let (choice, since) = choices.get(&place)?;
             (now.saturating_duration_since(*since) < KEEP).then(|| choice.clone())
         })
     }
 
     pub fn keep(&self, place: u64, choice: Choice, most: usize, now: Instant) {
-        self.lock(|[young, old]| {
-            if young.len() >= (most / 2).max(1) {
-                *old = std::mem::take(young);
-            }
-            young.insert(place, (choice, now));
+        self.lock(|choices| {
+            choices.insert(place, (choice, now), most);
         });
     }
 
-    fn lock<T>(&self, work: impl FnOnce(&mut [HashMap<u64, (Choice, Instant)>; 2]) -> T) -> T {
+    fn lock<T>(&self, work: impl FnOnce(&mut Generations<u64, (Choice, Instant)>) -> T) -> T {
         work(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
@@ -62,6 +58,6 @@ mod tests {
         }
         assert_eq!(choices.last(1, now), None);
         assert!(choices.last(99, now).is_some());
-        assert!(choices.lock(|tables| tables.iter().map(HashMap::len).sum::<usize>()) <= 4);
+        assert!(choices.lock(|choices| choices.values().count()) <= 4);
     }
 }
