@@ -23,7 +23,7 @@ pub(crate) async fn chain(trip: &mut Trip, errand: &Errand) -> Result<Outbound, 
         }
         let heard = reply.said(errand.dialect(), id)?;
         if !heard.calls.is_empty() {
-            errand.wait(trip, &heard.calls, &agents[number..], said);
+            errand.wait(trip, &agents[number..], said)(&heard.calls);
             if let Some(turn) = &mut trip.kept {
                 turn.agent = Some(id.to_string());
             }

@@ -51,11 +51,9 @@ impl Errand {
         let mut errand = Errand { ask, rules, lineup, thread };
         // A conversation that Meseta keeps has it already.
         if trip.kept.is_none() {
-            let mut thread = errand.thread.clone();
-            for (agent, text) in errand.said() {
-                thread.answered(agent, text);
+            for (agent, text) in errand.lineup.resumed.iter().flat_map(|turn| &turn.said) {
+                errand.thread.answered(agent, text);
             }
-            errand.thread = thread;
         }
         Ok(errand)
     }
@@ -65,12 +63,14 @@ impl Errand {
         self.lineup.resumed.as_ref().map_or(&[], |turn| &turn.said)
     }
 
-    /// Remembers that the turn goes on with these agents when the client has run these tools.
-    fn wait(&self, trip: &Trip, calls: &[String], agents: &[Arc<str>], said: Answers) {
+    /// Remembers that the turn goes on with these agents when the client has run the tools that are called.
+    fn wait(&self, trip: &Trip, agents: &[Arc<str>], said: Answers) -> impl FnOnce(&[String]) + 'static {
         let turn = OpenTurn { agents: agents.to_vec(), said };
-        let place = place_of_turns(trip, &self.ask);
-        let (asked, resumed) = (&self.lineup.asked, self.lineup.resumed.as_ref());
-        trip.worker.shared.open_turns.keep(&place, calls, asked, turn, resumed, Instant::now());
+        let (worker, place) = (trip.worker.clone(), place_of_turns(trip, &self.ask));
+        let (asked, resumed) = (self.lineup.asked.clone(), self.lineup.resumed.clone());
+        move |calls| {
+            worker.shared.open_turns.keep(&place, calls, &asked, turn, resumed.as_ref(), Instant::now());
+        }
     }
 
     /// The same for an answer that streams through.
@@ -78,14 +78,8 @@ impl Errand {
         let Outbound::Inner(response, ended) = outbound else { return outbound };
         let streamed = content_type_is(response.headers(), b"text/event-stream");
         let reader = AnswerReader::new(self.dialect(), streamed, reply::MOST_BYTES);
-        let (worker, place) = (trip.worker.clone(), place_of_turns(trip, &self.ask));
-        let (asked, resumed) = (self.lineup.asked.clone(), self.lineup.resumed.clone());
-        let turn = OpenTurn { agents: vec![agent.clone()], said };
-        let response = response.map(|body| {
-            Body::Overheard(Box::new(Overheard::new(body, reader, move |calls| {
-                worker.shared.open_turns.keep(&place, calls, &asked, turn, resumed.as_ref(), Instant::now());
-            })))
-        });
+        let wait = self.wait(trip, std::slice::from_ref(agent), said);
+        let response = response.map(|body| Body::Overheard(Box::new(Overheard::new(body, reader, wait))));
         Outbound::Inner(response, ended)
     }
 

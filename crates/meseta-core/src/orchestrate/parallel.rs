@@ -48,12 +48,12 @@ pub(crate) async fn parallel(trip: &mut Trip, errand: &Errand) -> Result<Outboun
             Ok(heard) if !heard.calls.is_empty() => {
                 let others = answers(chosen, said);
                 missing(trip, chosen, std::slice::from_ref(id));
-                errand.wait(trip, &heard.calls, std::slice::from_ref(id), others);
+                errand.wait(trip, std::slice::from_ref(id), others)(&heard.calls);
                 return Ok(as_it_is(reply));
             }
             Ok(heard) => {
                 said[number] = Some(heard.text);
-                used = reply.usage().map(|usage| usage.plus(used.unwrap_or_default())).or(used);
+                reply.add_usage(&mut used);
                 answered += 1;
             }
             Err(error) => {

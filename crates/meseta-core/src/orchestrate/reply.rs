@@ -4,9 +4,10 @@ use bytes::{Bytes, BytesMut};
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Response, StatusCode, response};
 use http_body_util::BodyExt;
-use meseta_wire::conversation::{Answer, Block, Delta, Event, Finish, Message, Part, Text};
+use meseta_wire::conversation::{Answer, Message, Part, Text};
 use meseta_wire::dialect::{self, Context, Dialect, StreamEncoder};
 use meseta_wire::feature::Losses;
+use meseta_wire::form;
 use meseta_wire::history;
 use meseta_wire::usage::Usage;
 
@@ -67,9 +68,11 @@ impl Reply {
         self.outcome.and_then(|outcome| outcome.code).filter(|_| self.head.status.is_success())
     }
 
-    /// What it says that it took.
-    pub fn usage(&self) -> Option<Usage> {
-        self.usage
+    /// Adds what it says that it took to what others took, where they say it.
+    pub fn add_usage(&self, used: &mut Option<Usage>) {
+        if let Some(usage) = self.usage {
+            *used = Some(used.unwrap_or_default().plus(usage));
+        }
     }
 
     pub fn status(&self) -> u16 {
@@ -127,26 +130,16 @@ pub(crate) fn own(
     text: &str,
     usage: Option<Usage>,
 ) -> Response<Body> {
+    let part = Part::Text(Text { text: text.into(), ..Text::default() });
+    let answer = Answer { parts: vec![part], usage, ..Answer::default() };
+    let mut losses = Losses::new(dialect, dialect);
     let (kind, bytes) = if stream {
         let mut encoder = StreamEncoder::new(dialect, context);
         let mut out = Vec::new();
-        let begin = Event::Begin { id: None, model: None, created: None, usage: None };
-        let events = [
-            begin,
-            Event::BlockBegin { index: 0, block: Block::Text },
-            Event::Delta { index: 0, delta: Delta::Text(text.into()) },
-            Event::BlockEnd { index: 0 },
-            Event::Finish { finish: Finish::Stop, usage },
-        ];
-        for event in &events {
-            encoder.event(event, &mut out);
-        }
+        form::tell(&answer, &mut losses, &mut |event| encoder.event(event, &mut out));
         encoder.end(&mut out);
         ("text/event-stream; charset=utf-8", out)
     } else {
-        let part = Part::Text(Text { text: text.into(), ..Text::default() });
-        let answer = Answer { parts: vec![part], usage, ..Answer::default() };
-        let mut losses = Losses::new(dialect, dialect);
         ("application/json", dialect::encode_answer(dialect, &answer, &context, &mut losses))
     };
     let mut response = Response::new(Body::whole(bytes, None));

@@ -55,7 +55,7 @@ pub(crate) async fn supervise(trip: &mut Trip, errand: &Errand) -> Result<Outbou
         };
         match heard {
             Ok((heard, reply)) if !heard.calls.is_empty() => {
-                errand.wait(trip, &heard.calls, &next, answers);
+                errand.wait(trip, &next, answers)(&heard.calls);
                 return Ok(as_it_is(reply));
             }
             Ok((heard, reply)) => {
@@ -66,7 +66,7 @@ pub(crate) async fn supervise(trip: &mut Trip, errand: &Errand) -> Result<Outbou
                 }
                 thread.answered(&id, &heard.text);
                 judged.follows(&id, &heard.text);
-                used = reply.usage().map(|usage| usage.plus(used.unwrap_or_default())).or(used);
+                reply.add_usage(&mut used);
                 answers.push((id, heard.text));
             }
             // What the others say is worth more than the error of one.
